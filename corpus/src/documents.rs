@@ -1,0 +1,265 @@
+//! `documents/` and `dropped/`: Parquet, zstd, one row a document.
+//!
+//! documents: `id` FixedSizeBinary(16), `text`, `lang`, `source`, `kind`, `url`?, `license`, `label` Boolean?, `meta` (a
+//! JSON object), then one Float32 column for each quality signal. dropped: `id`, `source`, `locator`, `lang`, `kind`,
+//! `rule`, `detail`.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, Float32Array, RecordBatch, StringArray,
+};
+use arrow::datatypes::{DataType, Field, Float32Type, Schema};
+use arrow::error::ArrowError;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+use thiserror::Error;
+
+use crate::document::{DocId, Document, Dropped, Kind};
+use crate::files::{AtomicFile, FileError};
+use crate::manifest::FileEntry;
+
+/// Version of the two folders' layout.
+pub const DOCUMENTS_FORMAT: u32 = 1;
+
+/// A shard that cannot be written or read.
+#[derive(Debug, Error)]
+pub enum FormatError {
+    /// The file itself.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Parquet found the file damaged, or could not write it.
+    #[error("{} is not a readable Parquet file", path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// What Parquet says.
+        source: ParquetError,
+    },
+    /// Arrow found the file damaged, or could not write it.
+    #[error("{} is not a readable Arrow file", path.display())]
+    Arrow {
+        /// The file.
+        path: PathBuf,
+        /// What Arrow says.
+        source: ArrowError,
+    },
+    /// The file is whole but holds something else.
+    #[error("{}: {what}", path.display())]
+    Layout {
+        /// The file.
+        path: PathBuf,
+        /// What is not as it should be.
+        what: String,
+    },
+}
+
+impl FormatError {
+    pub(crate) fn layout(path: &Path, what: impl Into<String>) -> Self {
+        Self::Layout { path: path.to_owned(), what: what.into() }
+    }
+
+    /// True where the disk is full.
+    pub fn is_out_of_space(&self) -> bool {
+        match self {
+            Self::File(error) => error.is_out_of_space(),
+            Self::Parquet { source: ParquetError::External(source), .. } => is_storage_full(source.as_ref()),
+            Self::Arrow { source: ArrowError::IoError(_, source), .. } => is_storage_full(source),
+            _ => false,
+        }
+    }
+}
+
+fn is_storage_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull)
+}
+
+/// Writes one shard of kept documents. `signal_names` names the values of [`Document::signals`], in order.
+pub fn write_documents(
+    folder: &Path,
+    name: &str,
+    documents: &[Document],
+    signal_names: &[&str],
+) -> Result<FileEntry, FormatError> {
+    let mut columns: Vec<(&str, ArrayRef)> = vec![
+        ("id", ids(documents.iter().map(|document| document.id))),
+        ("text", strings(documents.iter().map(|document| &document.text[..]))),
+        ("lang", strings(documents.iter().map(|document| &document.lang[..]))),
+        ("source", strings(documents.iter().map(|document| &document.source[..]))),
+        ("kind", strings(documents.iter().map(|document| document.kind.as_str()))),
+        ("url", Arc::new(documents.iter().map(|document| document.url.as_deref()).collect::<StringArray>())),
+        ("license", strings(documents.iter().map(|document| &document.license[..]))),
+        ("label", Arc::new(documents.iter().map(|document| document.label).collect::<BooleanArray>())),
+        ("meta", strings(documents.iter().map(|document| &document.meta[..]))),
+    ];
+    for (index, signal) in signal_names.iter().enumerate() {
+        let values = documents.iter().map(|document| document.signals[index]);
+        columns.push((signal, Arc::new(Float32Array::from_iter_values(values))));
+    }
+    write_parquet(folder, name, columns, &["url", "label"])
+}
+
+/// Writes one shard of dropped documents.
+pub fn write_dropped(folder: &Path, name: &str, dropped: &[Dropped]) -> Result<FileEntry, FormatError> {
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("id", ids(dropped.iter().map(|document| document.id))),
+        ("source", strings(dropped.iter().map(|document| &document.source[..]))),
+        ("locator", strings(dropped.iter().map(|document| &document.locator[..]))),
+        ("lang", strings(dropped.iter().map(|document| &document.lang[..]))),
+        ("kind", strings(dropped.iter().map(|document| document.kind.as_str()))),
+        ("rule", strings(dropped.iter().map(|document| &document.rule[..]))),
+        ("detail", strings(dropped.iter().map(|document| &document.detail[..]))),
+    ];
+    write_parquet(folder, name, columns, &[])
+}
+
+/// Reads one shard of kept documents, with the names of its signals.
+pub fn read_documents(path: &Path) -> Result<(Vec<Document>, Vec<String>), FormatError> {
+    let mut documents = Vec::new();
+    let mut signal_names = Vec::new();
+    for batch in read_parquet(path)? {
+        let is_signal = |field: &&Arc<Field>| *field.data_type() == DataType::Float32;
+        signal_names = batch.schema().fields().iter().filter(is_signal).map(|field| field.name().clone()).collect();
+        append_documents(path, &batch, &signal_names, &mut documents)?;
+    }
+    Ok((documents, signal_names))
+}
+
+/// Reads one shard of dropped documents.
+pub fn read_dropped(path: &Path) -> Result<Vec<Dropped>, FormatError> {
+    let mut dropped = Vec::new();
+    for batch in read_parquet(path)? {
+        let ids = id_column(path, &batch, "id")?;
+        let text = |name| string_column(path, &batch, name);
+        let (source, locator, lang) = (text("source")?, text("locator")?, text("lang")?);
+        let (kind, rule, detail) = (text("kind")?, text("rule")?, text("detail")?);
+        for row in 0..batch.num_rows() {
+            dropped.push(Dropped {
+                id: id_at(ids, row),
+                source: source.value(row).to_owned(),
+                locator: locator.value(row).to_owned(),
+                lang: lang.value(row).to_owned(),
+                kind: parse_kind(path, kind.value(row))?,
+                rule: rule.value(row).to_owned(),
+                detail: detail.value(row).to_owned(),
+            });
+        }
+    }
+    Ok(dropped)
+}
+
+fn append_documents(
+    path: &Path,
+    batch: &RecordBatch,
+    signal_names: &[String],
+    documents: &mut Vec<Document>,
+) -> Result<(), FormatError> {
+    let ids = id_column(path, batch, "id")?;
+    let string = |name| string_column(path, batch, name);
+    let (text, lang, source, kind) = (string("text")?, string("lang")?, string("source")?, string("kind")?);
+    let (url, license, meta) = (string("url")?, string("license")?, string("meta")?);
+    let label = column(path, batch, "label")?;
+    let label = label.as_boolean_opt().ok_or_else(|| FormatError::layout(path, "label is not Boolean"))?;
+    let signals: Vec<&Float32Array> = signal_names
+        .iter()
+        .map(|name| column(path, batch, name).map(|array| array.as_primitive::<Float32Type>()))
+        .collect::<Result<_, _>>()?;
+    for row in 0..batch.num_rows() {
+        documents.push(Document {
+            id: id_at(ids, row),
+            text: text.value(row).to_owned(),
+            lang: lang.value(row).to_owned(),
+            source: source.value(row).to_owned(),
+            kind: parse_kind(path, kind.value(row))?,
+            url: url.is_valid(row).then(|| url.value(row).to_owned()),
+            license: license.value(row).to_owned(),
+            label: label.is_valid(row).then(|| label.value(row)),
+            meta: meta.value(row).to_owned(),
+            signals: signals.iter().map(|signal| signal.value(row)).collect(),
+        });
+    }
+    Ok(())
+}
+
+fn write_parquet(
+    folder: &Path,
+    name: &str,
+    columns: Vec<(&str, ArrayRef)>,
+    nullable: &[&str],
+) -> Result<FileEntry, FormatError> {
+    let file = AtomicFile::create(folder, name)?;
+    let path = file.path();
+    let fields: Vec<Field> = columns
+        .iter()
+        .map(|(name, array)| Field::new(*name, array.data_type().clone(), nullable.contains(name)))
+        .collect();
+    let n_rows = columns.first().map_or(0, |(_, array)| array.len()) as u64;
+    let schema = Arc::new(Schema::new(fields));
+    let batch = RecordBatch::try_new(schema.clone(), columns.into_iter().map(|(_, array)| array).collect())
+        .map_err(|source| FormatError::Arrow { path: path.clone(), source })?;
+    let level = ZstdLevel::try_new(3).expect("3 is a zstd level");
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(level))
+        .set_created_by(format!("moso documents format {DOCUMENTS_FORMAT}"))
+        .build();
+    let failed = |source| FormatError::Parquet { path: path.clone(), source };
+    let mut writer = ArrowWriter::try_new(file, schema, Some(properties)).map_err(failed)?;
+    writer.write(&batch).map_err(failed)?;
+    let file = writer.into_inner().map_err(failed)?;
+    Ok(file.finish(n_rows)?)
+}
+
+fn read_parquet(path: &Path) -> Result<Vec<RecordBatch>, FormatError> {
+    let file = File::open(path).map_err(|source| FileError::new("open", path, source))?;
+    let failed = |source| FormatError::Parquet { path: path.to_owned(), source };
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(failed)?.build().map_err(failed)?;
+    reader.collect::<Result<_, _>>().map_err(|source| FormatError::Arrow { path: path.to_owned(), source })
+}
+
+pub(crate) fn ids(ids: impl ExactSizeIterator<Item = DocId>) -> ArrayRef {
+    let bytes: Vec<u8> = ids.flat_map(|id| id.0).collect();
+    Arc::new(FixedSizeBinaryArray::new(16, bytes.into(), None))
+}
+
+pub(crate) fn strings<'a>(values: impl Iterator<Item = &'a str>) -> ArrayRef {
+    Arc::new(StringArray::from_iter_values(values))
+}
+
+pub(crate) fn column<'a>(path: &Path, batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, FormatError> {
+    batch.column_by_name(name).ok_or_else(|| FormatError::layout(path, format!("has no column {name}")))
+}
+
+pub(crate) fn string_column<'a>(
+    path: &Path,
+    batch: &'a RecordBatch,
+    name: &str,
+) -> Result<&'a StringArray, FormatError> {
+    let array = column(path, batch, name)?.as_string_opt::<i32>();
+    array.ok_or_else(|| FormatError::layout(path, format!("column {name} is not text")))
+}
+
+pub(crate) fn id_column<'a>(
+    path: &Path,
+    batch: &'a RecordBatch,
+    name: &str,
+) -> Result<&'a FixedSizeBinaryArray, FormatError> {
+    let array = column(path, batch, name)?.as_fixed_size_binary_opt();
+    array
+        .filter(|array| array.value_length() == 16)
+        .ok_or_else(|| FormatError::layout(path, format!("column {name} is not 16 bytes wide")))
+}
+
+pub(crate) fn id_at(array: &FixedSizeBinaryArray, row: usize) -> DocId {
+    let mut id = [0; 16];
+    id.copy_from_slice(array.value(row));
+    DocId(id)
+}
+
+pub(crate) fn parse_kind(path: &Path, name: &str) -> Result<Kind, FormatError> {
+    Kind::parse(name).ok_or_else(|| FormatError::layout(path, format!("unknown kind {name:?}")))
+}

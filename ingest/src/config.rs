@@ -1,0 +1,437 @@
+//! `[[source]]` and `[ingest]` of the run file, as written (`Raw…`) and as checked.
+//!
+//! Every threshold is required: a default nobody wrote down would change results without a trace. A range check sits
+//! on the field's own type, so that the message keeps its line of the run file; what needs two fields is checked in
+//! `TryFrom` and [`resolve_sources`].
+
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+
+use corpus::{Count, Kind, Share};
+use serde::de::{Deserializer, Error as _, Unexpected};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::template::{FieldPath, Template};
+
+/// Hash functions a document's sketch may have; beyond this, sketches outweigh the texts.
+const HASHES_MAX: u32 = 1024;
+
+/// One `[[source]]`, checked and with its path resolved.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Source {
+    /// Its name, unique in the run.
+    pub name: String,
+    /// A file, or a folder of files. Not serialised: results depend on what the files hold, not on where they lie.
+    #[serde(skip)]
+    pub path: PathBuf,
+    /// What its documents are for.
+    pub kind: Kind,
+    /// Licence of its documents.
+    pub license: String,
+    /// How its files are cut into documents.
+    pub reading: Reading,
+}
+
+/// How files are cut into documents.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reading {
+    /// One JSON object a line.
+    Jsonl {
+        /// What of the record is text.
+        content: Content,
+        /// Where the record came from.
+        url: Option<Template>,
+        /// The text is a web page whose main text is wanted.
+        is_html: bool,
+    },
+    /// Running text, a file or a piece of one a document.
+    Text {
+        /// What stands between two documents of a file.
+        separator: Option<String>,
+    },
+    /// One web page a file.
+    Html,
+}
+
+/// What of a JSON record is text, and whether it is true.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Content {
+    /// One document.
+    Plain(Template),
+    /// One proposition whose truth is a field of the record.
+    Labelled {
+        /// The statement.
+        text: Template,
+        /// Whether it is true.
+        label: FieldPath,
+    },
+    /// A true proposition and a false one.
+    Pair {
+        /// The true statement.
+        true_text: Template,
+        /// The false statement.
+        false_text: Template,
+    },
+}
+
+/// `[ingest]`, checked. Its JSON form is hashed into the manifest.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct IngestConfig {
+    /// Accepted languages.
+    pub languages: Vec<String>,
+    /// Least confidence of the language found.
+    pub language_confidence_min: f64,
+    /// What to do with Traditional Chinese.
+    pub chinese_script: ChineseScript,
+    /// Unreadable records that are put up with.
+    pub bad_records_max: u64,
+    /// Longer documents are dropped.
+    pub document_chars_max: u64,
+    /// Quality rules for plain English.
+    pub english: EnglishRules,
+    /// Quality rules for plain Chinese.
+    pub chinese: ChineseRules,
+    /// What counts as a duplicate.
+    pub duplicates: Duplicates,
+}
+
+/// What to do with Traditional Chinese.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChineseScript {
+    /// Both scripts stay as they are.
+    Keep,
+}
+
+/// `[ingest.english]`: Gopher's and FineWeb's rules, by words.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnglishRules {
+    /// Words.
+    pub words_min: u32,
+    /// Characters of a word, on average.
+    pub mean_word_length_min: NotNegative,
+    /// Characters of a word, on average.
+    pub mean_word_length_max: NotNegative,
+    /// Share of words with at least one letter.
+    pub letter_ratio_min: Share,
+    /// How many of Gopher's stop words occur.
+    pub stop_words_min: u32,
+    /// Number signs or ellipses a word, whichever are more.
+    pub symbol_ratio_max: Share,
+    /// Share of lines that start with a bullet.
+    pub bullet_lines_max: Share,
+    /// Share of lines that end in an ellipsis.
+    pub ellipsis_lines_max: Share,
+    /// Share of characters in lines that stood before.
+    pub duplicate_line_ratio_max: Share,
+    /// Share of characters in the most frequent pair of words.
+    pub top_ngram_ratio_max: Share,
+}
+
+/// `[ingest.chinese]`: the same questions asked by characters, since Chinese does not put spaces between words.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChineseRules {
+    /// Characters other than white space; here and below, a run of the same symbol (a ruler) counts once.
+    pub chars_min: u32,
+    /// Share of Han characters among letters, Han characters and digits.
+    pub han_ratio_min: Share,
+    /// Share of punctuation and symbols.
+    pub punctuation_ratio_max: Share,
+    /// Share of digits.
+    pub digit_ratio_max: Share,
+    /// How many of the stop characters (的了是在不…) occur, in documents of `stop_chars_from` characters or more.
+    pub stop_chars_min: u32,
+    /// Where [`ChineseRules::stop_chars_min`] begins to apply: a title or a list may do without.
+    pub stop_chars_from: u32,
+    /// Share of lines that start with a bullet.
+    pub bullet_lines_max: Share,
+    /// Share of lines that end in an ellipsis.
+    pub ellipsis_lines_max: Share,
+    /// Share of characters in lines that stood before.
+    pub duplicate_line_ratio_max: Share,
+    /// Share of characters in the most frequent four characters.
+    pub top_ngram_ratio_max: Share,
+    /// Share of characters in runs of ten characters that stood before.
+    pub repeated_ngram_ratio_max: Share,
+}
+
+/// `[ingest.duplicates]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Duplicates {
+    /// Drop documents that differ only in case and white space from an earlier one.
+    pub exact: bool,
+    /// Drop documents that share most of their shingles with an earlier one; left out, none are.
+    pub near: Option<NearDuplicates>,
+}
+
+/// `[ingest.duplicates.near]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NearDuplicates {
+    /// Groups of hashes; two documents that agree in one group are compared.
+    pub bands: NonZeroU32,
+    /// Hashes in a group.
+    pub rows: NonZeroU32,
+    /// Words in a shingle of a language that puts spaces between words.
+    pub shingle_words: NonZeroU32,
+    /// Characters in a shingle of any other language.
+    pub shingle_chars: NonZeroU32,
+    /// Least Jaccard similarity of the full sets of shingles.
+    pub jaccard_min: Share,
+}
+
+/// A finite number that is zero or more.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize)]
+pub struct NotNegative(pub f64);
+
+/// `[[source]]` as written.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawSource {
+    name: Name,
+    path: PathBuf,
+    format: Format,
+    kind: Kind,
+    license: Name,
+    text: Option<Template>,
+    url: Option<Template>,
+    markup: Option<Markup>,
+    separator: Option<Name>,
+    label: Option<FieldPath>,
+    true_text: Option<Template>,
+    false_text: Option<Template>,
+}
+
+/// `[ingest]` as written.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawIngest {
+    languages: Vec<LanguageCode>,
+    language_confidence_min: Share,
+    chinese_script: ChineseScript,
+    bad_records_max: Count,
+    document_chars_max: Count,
+    english: EnglishRules,
+    chinese: ChineseRules,
+    duplicates: Duplicates,
+}
+
+/// Settings that contradict each other, or that are missing because of what another one says.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum ConfigError {
+    /// Two sources of one name.
+    #[error("two sources are called {name:?}")]
+    DuplicateName {
+        /// The name.
+        name: String,
+    },
+    /// A key that this kind of source does not have.
+    #[error("source {name:?}: {key} is only for {only_for}")]
+    NotApplicable {
+        /// The source.
+        name: String,
+        /// The key.
+        key: &'static str,
+        /// Where it belongs.
+        only_for: &'static str,
+    },
+    /// A key that this kind of source must have.
+    #[error("source {name:?}: {key} is missing")]
+    Missing {
+        /// The source.
+        name: String,
+        /// The key.
+        key: &'static str,
+    },
+    /// No language, or one language twice.
+    #[error("ingest.languages must name each accepted language once")]
+    Languages,
+    /// A limit that no document keeps.
+    #[error("ingest.{key}_min is above ingest.{key}_max")]
+    Crossed {
+        /// The key without its ending.
+        key: &'static str,
+    },
+    /// A limit at zero, which drops everything.
+    #[error("ingest.document_chars_max must be at least 1")]
+    NoCharacters,
+    /// Too many hashes.
+    #[error("ingest.duplicates.near: {bands} bands of {rows} rows are more than {HASHES_MAX} hashes")]
+    Hashes {
+        /// Bands.
+        bands: u32,
+        /// Rows.
+        rows: u32,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    Jsonl,
+    Text,
+    Html,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Markup {
+    Html,
+}
+
+/// Text that is not empty.
+#[derive(Clone, Debug)]
+struct Name(String);
+
+#[derive(Clone, Debug)]
+struct LanguageCode(String);
+
+/// Checks the sources of a run; `folder` is the one the run file lies in, from which paths are reckoned.
+pub fn resolve_sources(raw: Vec<RawSource>, folder: &Path) -> Result<Vec<Source>, ConfigError> {
+    let mut names = BTreeSet::new();
+    let mut sources = Vec::with_capacity(raw.len());
+    for raw in raw {
+        let source = resolve_source(raw, folder)?;
+        if !names.insert(source.name.clone()) {
+            return Err(ConfigError::DuplicateName { name: source.name });
+        }
+        sources.push(source);
+    }
+    Ok(sources)
+}
+
+fn resolve_source(raw: RawSource, folder: &Path) -> Result<Source, ConfigError> {
+    let RawSource {
+        name: Name(name),
+        path,
+        format,
+        kind,
+        license: Name(license),
+        text,
+        url,
+        markup,
+        separator,
+        label,
+        true_text,
+        false_text,
+    } = raw;
+    let refuse = |is_set: bool, key, only_for| match is_set {
+        true => Err(ConfigError::NotApplicable { name: name.clone(), key, only_for }),
+        false => Ok(()),
+    };
+    if format != Format::Jsonl {
+        refuse(text.is_some(), "text", "format \"jsonl\"")?;
+        refuse(url.is_some(), "url", "format \"jsonl\"")?;
+        refuse(markup.is_some(), "markup", "format \"jsonl\"")?;
+        refuse(kind == Kind::Proposition, "kind \"proposition\"", "format \"jsonl\"")?;
+    }
+    if kind != Kind::Proposition {
+        refuse(label.is_some(), "label", "kind \"proposition\"")?;
+        refuse(true_text.is_some(), "true_text", "kind \"proposition\"")?;
+        refuse(false_text.is_some(), "false_text", "kind \"proposition\"")?;
+    }
+    refuse(separator.is_some() && format != Format::Text, "separator", "format \"text\"")?;
+    refuse(true_text.is_some() && (text.is_some() || label.is_some()), "text or label", "sources without true_text")?;
+    refuse(true_text.is_some() && markup.is_some(), "markup", "sources without true_text")?;
+    let missing = |key| ConfigError::Missing { name: name.clone(), key };
+    let reading = match format {
+        Format::Text => Reading::Text { separator: separator.map(|Name(separator)| separator) },
+        Format::Html => Reading::Html,
+        Format::Jsonl => {
+            let content = match (kind, true_text, false_text) {
+                (_, Some(true_text), Some(false_text)) => Content::Pair { true_text, false_text },
+                (_, Some(_), None) => return Err(missing("false_text")),
+                (_, None, Some(_)) => return Err(missing("true_text")),
+                (Kind::Proposition, None, None) => Content::Labelled {
+                    text: text.ok_or_else(|| missing("text"))?,
+                    label: label.ok_or_else(|| missing("label, or true_text with false_text,"))?,
+                },
+                (_, None, None) => Content::Plain(text.ok_or_else(|| missing("text"))?),
+            };
+            Reading::Jsonl { content, url, is_html: markup == Some(Markup::Html) }
+        }
+    };
+    Ok(Source { name, path: folder.join(path), kind, license, reading })
+}
+
+impl TryFrom<RawIngest> for IngestConfig {
+    type Error = ConfigError;
+
+    fn try_from(raw: RawIngest) -> Result<Self, ConfigError> {
+        let RawIngest {
+            languages,
+            language_confidence_min: Share(language_confidence_min),
+            chinese_script,
+            bad_records_max: Count(bad_records_max),
+            document_chars_max: Count(document_chars_max),
+            english,
+            chinese,
+            duplicates,
+        } = raw;
+        let languages: Vec<String> = languages.into_iter().map(|LanguageCode(code)| code).collect();
+        let n_different = languages.iter().collect::<BTreeSet<_>>().len();
+        if languages.is_empty() || n_different != languages.len() {
+            return Err(ConfigError::Languages);
+        }
+        if document_chars_max == 0 {
+            return Err(ConfigError::NoCharacters);
+        }
+        if english.mean_word_length_min > english.mean_word_length_max {
+            return Err(ConfigError::Crossed { key: "english.mean_word_length" });
+        }
+        if let Some(near) = &duplicates.near {
+            let (bands, rows) = (near.bands.get(), near.rows.get());
+            if bands.checked_mul(rows).is_none_or(|n_hashes| n_hashes > HASHES_MAX) {
+                return Err(ConfigError::Hashes { bands, rows });
+            }
+        }
+        Ok(Self {
+            languages,
+            language_confidence_min,
+            chinese_script,
+            bad_records_max,
+            document_chars_max,
+            english,
+            chinese,
+            duplicates,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for NotNegative {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = f64::deserialize(deserializer)?;
+        if value.is_finite() && value >= 0.0 {
+            Ok(Self(value))
+        } else {
+            Err(D::Error::invalid_value(Unexpected::Float(value), &"a finite number of at least 0"))
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.is_empty() {
+            return Err(D::Error::invalid_value(Unexpected::Str(&text), &"text that is not empty"));
+        }
+        Ok(Self(text))
+    }
+}
+
+impl<'de> Deserialize<'de> for LanguageCode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let code = String::deserialize(deserializer)?;
+        if code.len() != 2 || !code.bytes().all(|byte| byte.is_ascii_lowercase()) {
+            return Err(D::Error::invalid_value(Unexpected::Str(&code), &"a code of two letters such as en"));
+        }
+        Ok(Self(code))
+    }
+}

@@ -1,0 +1,26 @@
+//! Model shapes, stages and what they cost: everything about a run that can be known before it starts.
+//!
+//! A run is a list of [`StagePlan`]s. Each has a token budget, a [`Shape`], a batch, a learning rate and, from the second
+//! on, a growth step. [`plan`] turns what a person wrote into exact numbers (rows, steps, parameters, FLOPs) or says what
+//! does not fit and what would.
+//!
+//! ```
+//! use planner::Shape;
+//!
+//! let flm_101b = Shape { layers: 80, hidden: 10_240, heads: 80, ffn: 40_960, vocabulary: 100_352, context: 2_048 };
+//! assert_eq!(flm_101b.head_size(), 128);
+//! assert_eq!(flm_101b.n_parameters() / 1_000_000, 101_700);
+//! ```
+//!
+//! No libtorch here, and nothing of ours: a lab plans on a laptop.
+
+mod cost;
+mod shape;
+mod stage;
+
+#[cfg(test)]
+mod tests;
+
+pub use cost::{Cost, formula_flops};
+pub use shape::{MuP, Shape};
+pub use stage::{Batch, Growth, LearningRate, Operator, PlanError, RunPlan, StagePlan, StageRequest, plan};

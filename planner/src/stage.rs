@@ -1,0 +1,350 @@
+//! Stages: what a person asks for, and the exact numbers that follow from it.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::shape::{MuP, Shape};
+
+/// A stage as it is written in the run file; counts are whole tokens.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StageRequest {
+    /// Its name.
+    pub name: String,
+    /// Token budget.
+    pub tokens: u64,
+    /// Model shape.
+    pub shape: Shape,
+    /// Batch.
+    pub batch: Batch,
+    /// Learning rate.
+    pub learning_rate: LearningRate,
+    /// How the previous stage's model becomes this shape; `None` for the first stage only.
+    pub growth: Option<Growth>,
+}
+
+/// Rows of an optimizer step, and of one forward and backward pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Batch {
+    /// Rows of `context` tokens in one optimizer step.
+    pub rows: u64,
+    /// Rows of one micro-batch. Gradients of micro-batches are added in order, so this number can change the last bits of
+    /// a result, while the number of threads that share them cannot.
+    pub micro_rows: u64,
+}
+
+/// Cosine with linear warm-up, counted in tokens, for one stage.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LearningRate {
+    /// Highest value, reached at the end of the warm-up.
+    pub peak: f64,
+    /// Value at the end of the stage.
+    pub end: f64,
+    /// Tokens of linear warm-up.
+    pub warmup_tokens: u64,
+}
+
+impl LearningRate {
+    /// The rate of the step that brings the stage to `tokens_after` of its `stage_tokens`.
+    pub fn at(&self, tokens_after: u64, stage_tokens: u64) -> f64 {
+        if tokens_after < self.warmup_tokens {
+            return self.peak * tokens_after as f64 / self.warmup_tokens as f64;
+        }
+        let decay_tokens = stage_tokens.saturating_sub(self.warmup_tokens).max(1);
+        let progress = (tokens_after - self.warmup_tokens) as f64 / decay_tokens as f64;
+        let cosine = 0.5 * (1.0 + (std::f64::consts::PI * progress.min(1.0)).cos());
+        self.end + (self.peak - self.end) * cosine
+    }
+}
+
+/// A growth step at the start of a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Growth {
+    /// How.
+    pub operator: Operator,
+    /// Tokens over which the masks of new coordinates rise from 0 to 1.
+    pub ramp_tokens: u64,
+}
+
+/// How a small model becomes a large one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Operator {
+    /// Masked structural growth (MSG): new coordinates enter with mask 0, so the function is preserved whatever their weights.
+    Masked,
+}
+
+/// A stage in exact numbers.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StagePlan {
+    /// Its name.
+    pub name: String,
+    /// Model shape.
+    pub shape: Shape,
+    /// Batch.
+    pub batch: Batch,
+    /// Learning rate.
+    pub learning_rate: LearningRate,
+    /// Growth step at its start.
+    pub growth: Option<Growth>,
+    /// Optimizer steps.
+    pub n_steps: u64,
+    /// Steps with masks below 1.
+    pub n_ramp_steps: u64,
+    /// Global number of its first step.
+    pub first_step: u64,
+    /// Global number of its first row.
+    pub first_row: u64,
+}
+
+impl StagePlan {
+    /// Rows trained on.
+    pub fn n_rows(&self) -> u64 {
+        self.n_steps * self.batch.rows
+    }
+
+    /// Tokens of one optimizer step.
+    pub fn batch_tokens(&self) -> u64 {
+        self.batch.rows * self.shape.context
+    }
+
+    /// Tokens trained on: the budget cut to whole batches.
+    pub fn n_tokens(&self) -> u64 {
+        self.n_rows() * self.shape.context
+    }
+
+    /// Training FLOPs, counted operation by operation.
+    pub fn flops(&self) -> f64 {
+        self.n_tokens() as f64 * self.shape.flops_per_token() as f64
+    }
+
+    /// The mask of new coordinates at the stage's step number `step_in_stage` (0-based): rises from 0 by 1 / n_ramp_steps a
+    /// step, and is 1 from then on.
+    pub fn mask_at(&self, step_in_stage: u64) -> f64 {
+        if step_in_stage >= self.n_ramp_steps { 1.0 } else { step_in_stage as f64 / self.n_ramp_steps as f64 }
+    }
+}
+
+/// All stages of a run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RunPlan {
+    /// In training order.
+    pub stages: Vec<StagePlan>,
+    /// muP, the same for all.
+    pub mup: MuP,
+}
+
+impl RunPlan {
+    /// Steps of all stages.
+    pub fn n_steps(&self) -> u64 {
+        self.stages.iter().map(|stage| stage.n_steps).sum()
+    }
+
+    /// Tokens of all stages.
+    pub fn n_tokens(&self) -> u64 {
+        self.stages.iter().map(StagePlan::n_tokens).sum()
+    }
+
+    /// FLOPs of all stages.
+    pub fn flops(&self) -> f64 {
+        self.stages.iter().map(StagePlan::flops).sum()
+    }
+
+    /// FLOPs of the final model trained from scratch on the same tokens.
+    pub fn from_scratch_flops(&self) -> f64 {
+        self.stages.last().map_or(0.0, |last| self.n_tokens() as f64 * last.shape.flops_per_token() as f64)
+    }
+
+    /// The stage that the next step belongs to after `step` steps; `None` at the end of the run.
+    pub fn stage_at(&self, step: u64) -> Option<usize> {
+        self.stages.iter().position(|stage| step < stage.first_step + stage.n_steps)
+    }
+}
+
+/// A run that cannot be planned: what is wrong and what would work.
+#[derive(Debug, Error, PartialEq)]
+pub enum PlanError {
+    /// No stage at all.
+    #[error("a run needs at least one [[stage]]")]
+    NoStage,
+    /// A size is zero.
+    #[error("stage {stage}: {what} must be at least 1")]
+    Zero {
+        /// The stage.
+        stage: String,
+        /// Which size.
+        what: &'static str,
+    },
+    /// The heads do not divide the width.
+    #[error("stage {stage}: hidden {hidden} is no multiple of heads {heads}")]
+    Heads {
+        /// The stage.
+        stage: String,
+        /// Width.
+        hidden: u64,
+        /// Heads.
+        heads: u64,
+    },
+    /// The head size is odd or changes.
+    #[error("stage {stage}: its heads are {head_size} wide; they must be {expected} wide")]
+    HeadSize {
+        /// The stage.
+        stage: String,
+        /// Found.
+        head_size: u64,
+        /// What would be right.
+        expected: String,
+    },
+    /// The micro-batches do not add up.
+    #[error("stage {stage}: batch rows {rows} is no multiple of micro_rows {micro_rows}")]
+    MicroBatch {
+        /// The stage.
+        stage: String,
+        /// Rows.
+        rows: u64,
+        /// Rows of a micro-batch.
+        micro_rows: u64,
+    },
+    /// The budget is smaller than one batch.
+    #[error("stage {stage}: tokens {tokens} is less than one batch of {batch_tokens}")]
+    Budget {
+        /// The stage.
+        stage: String,
+        /// Budget.
+        tokens: u64,
+        /// Smallest possible.
+        batch_tokens: u64,
+    },
+    /// Something is counted in tokens and does not fit into the stage.
+    #[error("stage {stage}: {what} takes {tokens} tokens, the stage ends after {stage_tokens}")]
+    TooLong {
+        /// The stage.
+        stage: String,
+        /// Warm-up or mask ramp.
+        what: &'static str,
+        /// Its length.
+        tokens: u64,
+        /// The stage's length.
+        stage_tokens: u64,
+    },
+    /// A later shape is smaller.
+    #[error("stage {stage}: {axis} shrinks; a model can only grow")]
+    Shrinks {
+        /// The stage.
+        stage: String,
+        /// The axis.
+        axis: &'static str,
+    },
+    /// Vocabulary or context changes.
+    #[error("stage {stage}: vocabulary and context must stay the same in all stages")]
+    Context {
+        /// The stage.
+        stage: String,
+    },
+    /// `growth` is missing or too much.
+    #[error("stage {stage}: {what}")]
+    Growth {
+        /// The stage.
+        stage: String,
+        /// What to do.
+        what: &'static str,
+    },
+}
+
+/// Checks the stages against each other and computes rows and steps.
+pub fn plan(requests: &[StageRequest], mup: MuP) -> Result<RunPlan, PlanError> {
+    if requests.is_empty() {
+        return Err(PlanError::NoStage);
+    }
+    let (mut stages, mut first_step, mut first_row) = (Vec::new(), 0, 0);
+    for (index, request) in requests.iter().enumerate() {
+        check_shape(request, requests[0].shape)?;
+        check_growth(request, index.checked_sub(1).map(|previous| &requests[previous]))?;
+        let stage = plan_stage(request, first_step, first_row)?;
+        first_step += stage.n_steps;
+        first_row += stage.n_rows();
+        stages.push(stage);
+    }
+    Ok(RunPlan { stages, mup })
+}
+
+fn check_shape(request: &StageRequest, first: Shape) -> Result<(), PlanError> {
+    let (stage, shape) = (request.name.clone(), request.shape);
+    let sizes = [
+        ("layers", shape.layers),
+        ("hidden", shape.hidden),
+        ("heads", shape.heads),
+        ("ffn", shape.ffn),
+        ("vocabulary", shape.vocabulary),
+        ("context", shape.context),
+        ("batch rows", request.batch.rows),
+        ("micro_rows", request.batch.micro_rows),
+    ];
+    if let Some((what, _)) = sizes.into_iter().find(|(_, size)| *size == 0) {
+        return Err(PlanError::Zero { stage, what });
+    }
+    if shape.hidden % shape.heads != 0 {
+        return Err(PlanError::Heads { stage, hidden: shape.hidden, heads: shape.heads });
+    }
+    let head_size = shape.head_size();
+    if head_size % 2 != 0 {
+        return Err(PlanError::HeadSize { stage, head_size, expected: "an even number (rotary pairs)".to_owned() });
+    }
+    if head_size != first.hidden / first.heads.max(1) {
+        let expected = format!("{} as in the first stage", first.head_size());
+        return Err(PlanError::HeadSize { stage, head_size, expected });
+    }
+    if (shape.vocabulary, shape.context) != (first.vocabulary, first.context) {
+        return Err(PlanError::Context { stage });
+    }
+    Ok(())
+}
+
+fn check_growth(request: &StageRequest, previous: Option<&StageRequest>) -> Result<(), PlanError> {
+    let stage = request.name.clone();
+    let Some(previous) = previous else {
+        let what = "the first stage starts from new weights and has no growth";
+        return if request.growth.is_some() { Err(PlanError::Growth { stage, what }) } else { Ok(()) };
+    };
+    if let Some(axis) = request.shape.shrinks_from(&previous.shape) {
+        return Err(PlanError::Shrinks { stage, axis });
+    }
+    if request.growth.is_none() && request.shape != previous.shape {
+        let what = "its shape differs from the stage before; say how it grows: growth = { operator = \"masked\", ramp = \"...\" }";
+        return Err(PlanError::Growth { stage, what });
+    }
+    Ok(())
+}
+
+fn plan_stage(request: &StageRequest, first_step: u64, first_row: u64) -> Result<StagePlan, PlanError> {
+    let stage = || request.name.clone();
+    let Batch { rows, micro_rows } = request.batch;
+    if rows % micro_rows != 0 {
+        return Err(PlanError::MicroBatch { stage: stage(), rows, micro_rows });
+    }
+    let batch_tokens = rows * request.shape.context;
+    let n_steps = request.tokens / batch_tokens;
+    if n_steps == 0 {
+        return Err(PlanError::Budget { stage: stage(), tokens: request.tokens, batch_tokens });
+    }
+    let stage_tokens = n_steps * batch_tokens;
+    let ramp_tokens = request.growth.map_or(0, |growth| growth.ramp_tokens);
+    for (what, tokens) in [("warm-up", request.learning_rate.warmup_tokens), ("the mask ramp", ramp_tokens)] {
+        if tokens >= stage_tokens {
+            return Err(PlanError::TooLong { stage: stage(), what, tokens, stage_tokens });
+        }
+    }
+    Ok(StagePlan {
+        name: stage(),
+        shape: request.shape,
+        batch: request.batch,
+        learning_rate: request.learning_rate,
+        growth: request.growth,
+        n_steps,
+        n_ramp_steps: ramp_tokens.div_ceil(batch_tokens),
+        first_step,
+        first_row,
+    })
+}

@@ -1,0 +1,92 @@
+//! The paper's own figures, and requests that cannot work.
+
+use crate::*;
+
+fn shape(layers: u64, hidden: u64, heads: u64) -> Shape {
+    Shape { layers, hidden, heads, ffn: 4 * hidden, vocabulary: 8192, context: 256 }
+}
+
+fn request(name: &str, shape: Shape, grows: bool) -> StageRequest {
+    StageRequest {
+        name: name.into(),
+        tokens: 409_600,
+        shape,
+        batch: Batch { rows: 16, micro_rows: 8 },
+        learning_rate: LearningRate { peak: 1e-3, end: 1e-4, warmup_tokens: 40_960 },
+        growth: grows.then_some(Growth { operator: Operator::Masked, ramp_tokens: 81_920 }),
+    }
+}
+
+fn mup() -> MuP {
+    MuP { base_width: 128, input_multiplier: 1.0, output_multiplier: 2.0, init_std: 0.02 }
+}
+
+/// FLM-101B section 3.1 and table 4; GPT-3 and Llama-2 as recomputed there (facts of the paper, zFLOPs).
+#[test]
+fn the_formula_gives_the_papers_figures() {
+    let gpt3 = Shape { layers: 96, hidden: 12_288, heads: 96, ffn: 49_152, vocabulary: 50_257, context: 2048 };
+    let llama2 = Shape { layers: 40, hidden: 5120, heads: 40, ffn: 13_824, vocabulary: 32_000, context: 4096 };
+    for (k, tokens, shape, zflops) in [
+        (72, 300_000_000_000, gpt3, 322.63),
+        (96, 300_000_000_000, gpt3, 430.18),
+        (72, 2_000_000_000_000, llama2, 172.60),
+        (96, 2_000_000_000_000, llama2, 230.14),
+    ] {
+        let found = formula_flops(k, tokens, &shape) / 1e21;
+        assert!((found - zflops).abs() < 0.01, "{found} instead of {zflops}");
+    }
+}
+
+#[test]
+fn the_papers_budgets_give_its_steps() {
+    let mut request = request("16B", shape(4, 128, 4), false);
+    request.shape.context = 2048;
+    request.batch = Batch { rows: 2304, micro_rows: 2304 };
+    request.tokens = 245_370_000_000;
+    let run = plan(&[request], mup()).unwrap();
+    assert_eq!(run.stages[0].n_steps, 52_000);
+}
+
+#[test]
+fn stages_follow_each_other_without_gaps() {
+    let run = plan(&[request("a", shape(4, 128, 4), false), request("b", shape(5, 192, 6), true)], mup()).unwrap();
+    assert_eq!((run.stages[1].first_step, run.stages[1].first_row), (100, 1600));
+    assert_eq!(run.stages[1].n_ramp_steps, 20);
+    assert_eq!(run.stage_at(99), Some(0));
+    assert_eq!(run.stage_at(100), Some(1));
+    assert_eq!(run.stage_at(200), None);
+    assert_eq!(run.stages[1].mask_at(0), 0.0);
+    assert_eq!(run.stages[1].mask_at(10), 0.5);
+    assert_eq!(run.stages[1].mask_at(20), 1.0);
+    assert!(run.flops() < run.from_scratch_flops());
+}
+
+#[test]
+fn the_learning_rate_warms_up_and_decays() {
+    let rate = LearningRate { peak: 1.0, end: 0.1, warmup_tokens: 100 };
+    assert_eq!(rate.at(50, 1000), 0.5);
+    assert_eq!(rate.at(100, 1000), 1.0);
+    assert!((rate.at(550, 1000) - 0.55).abs() < 1e-12);
+    assert!((rate.at(1000, 1000) - 0.1).abs() < 1e-12);
+}
+
+#[test]
+fn what_cannot_work_is_said() {
+    let first = request("a", shape(4, 128, 4), false);
+    let check = |change: fn(&mut StageRequest), expected: &str| {
+        let mut second = request("b", shape(5, 192, 6), true);
+        change(&mut second);
+        let error = plan(&[first.clone(), second], mup()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    check(|b| b.shape.heads = 5, "no multiple of heads 5");
+    check(|b| b.shape.heads = 12, "16 wide; they must be 32 as in the first stage");
+    check(|b| b.shape = shape(3, 192, 6), "layers shrinks");
+    check(|b| b.growth = None, "say how it grows");
+    check(|b| b.batch.micro_rows = 7, "no multiple of micro_rows 7");
+    check(|b| b.tokens = 100, "less than one batch of 4096");
+    check(|b| b.growth = Some(Growth { operator: Operator::Masked, ramp_tokens: 409_600 }), "the mask ramp takes");
+    check(|b| b.shape.context = 128, "must stay the same");
+    assert!(plan(&[request("a", shape(4, 128, 4), true)], mup()).is_err());
+    assert_eq!(plan(&[], mup()), Err(PlanError::NoStage));
+}

@@ -1,0 +1,39 @@
+//! How text becomes token ids: byte-level BPE, trained, imported, exported and run.
+//!
+//! Text is cut into pre-tokens by a hand-written scanner ([`pretokens`]), and each is replaced by the tokens that byte-pair
+//! merging gives. Encoding is exact, token for token what tiktoken and the `tokenizers` library give, and linear in the text.
+//!
+//! ```
+//! use tokenize::{Encoder, cl100k_base, decode};
+//!
+//! let vocabulary = cl100k_base();
+//! let mut ids = Vec::new();
+//! Encoder::new(&vocabulary).encode("Growing 毛竹", &mut ids);
+//! assert_eq!(decode(&vocabulary, &ids), "Growing 毛竹".as_bytes());
+//! ```
+//!
+//! Two labels of the teacher signal have a reserved id each: the paper's emoji are two tokens in cl100k, of which only the second
+//! tells anything. No text encodes to a special id.
+//!
+//! [`make_tokenizer`] and [`tokenize`] are the two stages: `tokenizer/` and `tokens/`.
+
+mod bpe;
+mod config;
+mod export;
+mod import;
+mod run;
+mod scanner;
+mod train;
+mod vocabulary;
+
+pub use bpe::Encoder;
+pub use config::{RawTokenizer, TokenizerConfig};
+pub use export::{TokenizerJsonError, from_tokenizer_json, to_tokenizer_json};
+pub use import::{ImportError, LineError, cl100k_base, read_tiktoken};
+pub use run::{TOKENIZER_FORMAT, TokenizeError, load_tokenizer, make_tokenizer, token_lengths, tokenize};
+pub use scanner::{Pretokens, pretokens};
+pub use train::{TrainError, train};
+pub use vocabulary::{StreamDecoder, TokenId, Vocabulary, VocabularyError, decode};
+
+#[cfg(test)]
+mod tests;

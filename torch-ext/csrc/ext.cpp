@@ -1,0 +1,71 @@
+// The fused AdamW step, the norm of many tensors, and tensors over memory that somebody else owns: libtorch has all
+// three, tch binds none of them.
+//
+// Every function returns 0, or 1 with the reason in moso_torch_error(). Tensors cross as `at::Tensor*`, the pointer that tch
+// holds, and stay owned by the caller.
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/_foreach_norm.h>
+#include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/stack.h>
+
+#include <exception>
+#include <string>
+#include <vector>
+
+static thread_local std::string last_error;
+
+static std::vector<at::Tensor> collect(size_t n, at::Tensor* const* tensors) {
+  std::vector<at::Tensor> collected;
+  collected.reserve(n);
+  for (size_t i = 0; i < n; i++) collected.push_back(*tensors[i]);
+  return collected;
+}
+
+template <class Body>
+static int guarded(Body body) {
+  try {
+    at::NoGradGuard no_grad;
+    body();
+    return 0;
+  } catch (const std::exception& error) {
+    last_error = error.what();
+    return 1;
+  }
+}
+
+extern "C" {
+
+const char* moso_torch_error() { return last_error.c_str(); }
+
+int moso_fused_adamw(size_t n, at::Tensor* const* parameters, at::Tensor* const* gradients, at::Tensor* const* first_moments,
+                     at::Tensor* const* second_moments, double step, double learning_rate, double beta1, double beta2,
+                     double weight_decay, double epsilon) {
+  return guarded([&] {
+    auto p = collect(n, parameters), g = collect(n, gradients), m = collect(n, first_moments);
+    auto v = collect(n, second_moments);
+    std::vector<at::Tensor> s(n, at::full({}, step, at::kFloat));
+    at::_fused_adamw_(p, g, m, v, {}, s, learning_rate, beta1, beta2, weight_decay, epsilon, /*amsgrad=*/false,
+                      /*maximize=*/false);
+  });
+}
+
+int moso_total_norm(size_t n, at::Tensor* const* tensors, double* norm) {
+  return guarded([&] {
+    auto norms = at::_foreach_norm(collect(n, tensors), 2);
+    *norm = at::linalg_vector_norm(at::stack(norms)).item<double>();
+  });
+}
+
+// An int32 tensor (n_rows, length) over `data`; `release(owner)` runs when the last tensor that uses it is gone.
+int moso_rows(const void* data, int64_t n_rows, int64_t length, void* owner, void (*release)(void*), at::Tensor** rows) {
+  return guarded([&] {
+    auto deleter = [owner, release](void*) { release(owner); };
+    *rows = new at::Tensor(at::from_blob(const_cast<void*>(data), {n_rows, length}, deleter, at::kInt));
+  });
+}
+
+}

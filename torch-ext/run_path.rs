@@ -1,0 +1,10 @@
+//! The build script of every crate that links an executable against libtorch: a link argument holds for the crate whose
+//! script prints it and for no other.
+
+fn main() {
+    println!("cargo:rerun-if-env-changed=LIBTORCH");
+    if let Some(libtorch) = std::env::var_os("LIBTORCH") {
+        let libtorch = std::path::Path::new(&libtorch).join("lib");
+        println!("cargo:rustc-link-arg=-Wl,-rpath,{}", libtorch.display());
+    }
+}

@@ -1,0 +1,162 @@
+//! The border to C++: the only place of the training side with `unsafe`.
+#![expect(
+    unsafe_code,
+    reason = "calls into csrc/ and borrows foreign memory as tensors; each block says why it is sound"
+)]
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+
+use tch::Tensor;
+use thiserror::Error;
+use torch_sys::C_tensor;
+
+/// What libtorch said.
+#[derive(Debug, Error)]
+#[error("libtorch: {0}")]
+pub struct TorchError(String);
+
+/// The settings of one update.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamW {
+    /// Learning rate of the tensors of this call.
+    pub learning_rate: f64,
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Decoupled weight decay of the tensors of this call.
+    pub weight_decay: f64,
+    /// Added to the root of the second moment.
+    pub epsilon: f64,
+    /// Number of this update, from 1: it corrects the bias of the moments.
+    pub step: u64,
+}
+
+/// The optimizer's state of one tensor, owned by the caller.
+#[derive(Debug)]
+pub struct Moments {
+    /// First moment, shaped as the tensor.
+    pub first: Tensor,
+    /// Second moment, shaped as the tensor.
+    pub second: Tensor,
+}
+
+unsafe extern "C" {
+    fn moso_torch_error() -> *const c_char;
+    fn moso_fused_adamw(
+        n: usize,
+        parameters: *const *const C_tensor,
+        gradients: *const *const C_tensor,
+        first_moments: *const *const C_tensor,
+        second_moments: *const *const C_tensor,
+        step: f64,
+        learning_rate: f64,
+        beta1: f64,
+        beta2: f64,
+        weight_decay: f64,
+        epsilon: f64,
+    ) -> c_int;
+    fn moso_rows(
+        data: *const c_void,
+        n_rows: i64,
+        length: i64,
+        owner: *mut c_void,
+        release: extern "C" fn(*mut c_void),
+        rows: *mut *mut C_tensor,
+    ) -> c_int;
+    fn moso_total_norm(n: usize, tensors: *const *const C_tensor, norm: *mut f64) -> c_int;
+}
+
+/// Updates `parameters` in place (Loshchilov and Hutter, arXiv 1711.05101); the three slices go together.
+///
+/// # Panics
+/// Where the slices differ in length.
+pub fn adamw_step(
+    parameters: &[&Tensor],
+    gradients: &[&Tensor],
+    moments: &[&Moments],
+    settings: &AdamW,
+) -> Result<(), TorchError> {
+    assert_eq!(parameters.len(), gradients.len(), "every parameter has a gradient");
+    assert_eq!(parameters.len(), moments.len(), "every parameter has moments");
+    // The kernel trusts its sizes: it would read past the end of a smaller tensor.
+    for ((parameter, gradient), moments) in parameters.iter().zip(gradients).zip(moments) {
+        let size = parameter.size();
+        if gradient.size() != size || moments.first.size() != size || moments.second.size() != size {
+            return Err(TorchError(format!("a gradient or moment of a tensor {size:?} has another shape")));
+        }
+    }
+    let first: Vec<_> = moments.iter().map(|moments| moments.first.as_ptr()).collect();
+    let second: Vec<_> = moments.iter().map(|moments| moments.second.as_ptr()).collect();
+    let (parameters, gradients) = (pointers(parameters), pointers(gradients));
+    // SAFETY: all four arrays hold `parameters.len()` pointers to live tensors, borrowed for the whole call; the callee
+    // keeps none of them and turns C++ exceptions into an error code.
+    let code = unsafe {
+        moso_fused_adamw(
+            parameters.len(),
+            parameters.as_ptr(),
+            gradients.as_ptr(),
+            first.as_ptr(),
+            second.as_ptr(),
+            settings.step as f64,
+            settings.learning_rate,
+            settings.beta1,
+            settings.beta2,
+            settings.weight_decay,
+            settings.epsilon,
+        )
+    };
+    check(code)
+}
+
+/// The L2 norm of all elements of all tensors.
+pub fn total_norm(tensors: &[&Tensor]) -> Result<f64, TorchError> {
+    let tensors = pointers(tensors);
+    let mut norm = 0.0;
+    // SAFETY: as above; `norm` outlives the call.
+    let code = unsafe { moso_total_norm(tensors.len(), tensors.as_ptr(), &raw mut norm) };
+    check(code).map(|()| norm)
+}
+
+/// `n_rows` equally long rows of token ids as an int32 tensor `(n_rows, length)` over the owner's memory: nothing is
+/// copied, and the owner lives until the last tensor over it is gone. Token ids are below 2^31, so the bytes of a u32 are
+/// those of the int32. The memory may be a read-only mapping: in-place operations on the tensor are forbidden.
+///
+/// # Panics
+/// Where the rows are not equally long.
+pub fn rows_tensor<O>(owner: O, n_rows: usize) -> Result<Tensor, TorchError>
+where
+    O: AsRef<[u32]> + Send + 'static,
+{
+    // Boxed first, so that the slice stays where it is even if `O` holds it inline.
+    let owner = Box::new(owner);
+    let tokens: &[u32] = (*owner).as_ref();
+    assert!(n_rows > 0 && tokens.len().is_multiple_of(n_rows), "rows must be equally long");
+    let (data, length) = (tokens.as_ptr().cast(), (tokens.len() / n_rows) as i64);
+    let mut rows = std::ptr::null_mut();
+    let owner = Box::into_raw(owner);
+    // SAFETY: `data` points to `n_rows * length` u32 that belong to `owner`; the box is given away and taken back exactly
+    // once, by `release`, when no tensor uses the memory any more.
+    let code = unsafe { moso_rows(data, n_rows as i64, length, owner.cast(), release::<O>, &raw mut rows) };
+    check(code)?;
+    // SAFETY: the callee made a new tensor and hands over its ownership.
+    Ok(unsafe { Tensor::from_ptr(rows) })
+}
+
+extern "C" fn release<O>(owner: *mut c_void) {
+    // SAFETY: `owner` came from Box::into_raw of a Box<O>, and libtorch calls a deleter once.
+    drop(unsafe { Box::from_raw(owner.cast::<O>()) });
+}
+
+fn pointers(tensors: &[&Tensor]) -> Vec<*const C_tensor> {
+    tensors.iter().map(|tensor| tensor.as_ptr()).collect()
+}
+
+fn check(code: c_int) -> Result<(), TorchError> {
+    if code == 0 {
+        return Ok(());
+    }
+    // SAFETY: the callee returns a pointer to a NUL-terminated string that lives until its next error on this thread.
+    let message = unsafe { CStr::from_ptr(moso_torch_error()) };
+    Err(TorchError(message.to_string_lossy().into_owned()))
+}

@@ -1,0 +1,80 @@
+//! What libtorch has and tch does not bind, behind safe functions. The only C++ of the project lies in `csrc/`.
+//!
+//! - [`adamw_step`]: the fused AdamW update over tensors that the caller owns. (tch's own optimizer hides its moments, so they
+//!   could be neither checkpointed nor grown.)
+//! - [`total_norm`]: the L2 norm of many tensors together, for gradient clipping.
+//! - [`rows_tensor`]: token rows of a mapped file as an int32 tensor, without a copy.
+
+mod ffi;
+
+pub use ffi::{AdamW, Moments, TorchError, adamw_step, rows_tensor, total_norm};
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tch::{Device, Kind, Tensor};
+
+    use super::*;
+
+    #[test]
+    fn rows_are_not_copied_and_outlive_their_maker() {
+        let owner = Arc::new(vec![1_u32, 2, 3, 4, 5, 6]);
+        let pointer = owner.as_ptr() as usize;
+        let rows = rows_tensor(Shared(owner.clone()), 2).unwrap();
+        assert_eq!((rows.size(), rows.kind(), rows.data_ptr() as usize), (vec![2, 3], Kind::Int, pointer));
+        let last = rows.get(1);
+        drop(rows);
+        assert_eq!((Vec::<i32>::try_from(&last).unwrap(), Arc::strong_count(&owner)), (vec![4, 5, 6], 2));
+        drop(last);
+        assert_eq!(Arc::strong_count(&owner), 1);
+    }
+
+    struct Shared(Arc<Vec<u32>>);
+
+    impl AsRef<[u32]> for Shared {
+        fn as_ref(&self) -> &[u32] {
+            &self.0
+        }
+    }
+
+    /// Against AdamW written out: decoupled decay, bias correction.
+    #[test]
+    fn adamw_is_adamw() {
+        let (learning_rate, beta1, beta2, weight_decay, epsilon) = (0.1, 0.9, 0.95, 0.1, 1e-8);
+        let parameter = Tensor::from_slice(&[1.0_f32, -2.0]);
+        let (mut expected, mut m, mut v) = ([1.0_f64, -2.0], [0.0; 2], [0.0; 2]);
+        let state = Moments { first: parameter.zeros_like(), second: parameter.zeros_like() };
+        for step in 1..=3_i32 {
+            let gradient = [0.5 * f64::from(step), -0.25];
+            let tensor = Tensor::from_slice(&gradient.map(|value| value as f32));
+            let settings = AdamW { learning_rate, beta1, beta2, weight_decay, epsilon, step: step as u64 };
+            adamw_step(&[&parameter], &[&tensor], &[&state], &settings).unwrap();
+            for i in 0..2 {
+                m[i] = beta1 * m[i] + (1.0 - beta1) * gradient[i];
+                v[i] = beta2 * v[i] + (1.0 - beta2) * gradient[i] * gradient[i];
+                let (m_hat, v_hat) = (m[i] / (1.0 - beta1.powi(step)), v[i] / (1.0 - beta2.powi(step)));
+                expected[i] *= 1.0 - learning_rate * weight_decay;
+                expected[i] -= learning_rate * m_hat / (v_hat.sqrt() + epsilon);
+            }
+        }
+        for (found, expected) in Vec::<f32>::try_from(&parameter).unwrap().iter().zip(expected) {
+            assert!((f64::from(*found) - expected).abs() < 1e-5, "{found} {expected}");
+        }
+    }
+
+    #[test]
+    fn norms_add_up_over_tensors() {
+        let (a, b) = (Tensor::from_slice(&[3.0_f32]), Tensor::from_slice(&[0.0_f32, 4.0]));
+        assert_eq!(total_norm(&[&a, &b]).unwrap(), 5.0);
+    }
+
+    #[test]
+    fn a_mismatch_is_an_error_and_not_an_abort() {
+        let parameter = Tensor::zeros([2], (Kind::Float, Device::Cpu));
+        let gradient = Tensor::zeros([3], (Kind::Float, Device::Cpu));
+        let state = Moments { first: parameter.zeros_like(), second: parameter.zeros_like() };
+        let settings = AdamW { learning_rate: 0.1, beta1: 0.9, beta2: 0.95, weight_decay: 0.0, epsilon: 1e-8, step: 1 };
+        assert!(adamw_step(&[&parameter], &[&gradient], &[&state], &settings).is_err());
+    }
+}

@@ -1,0 +1,264 @@
+//! Checkpoints: `checkpoints/step-N/` with safetensors shards of the fp32 weights and both Adam moments, `state.json`, and the
+//! manifest last. A folder without a manifest is an interrupted attempt and is ignored.
+//!
+//! Every tensor is stored with its global shape and the place of its slice, in the file's metadata: a loader puts the
+//! slices of any number of files together, so a checkpoint can be read by any parallel layout.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use corpus::{FileEntry, FileError, Manifest, ManifestError, Parent, StageFolder, write_atomically};
+use planner::{MuP, Shape};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+use thiserror::Error;
+
+use crate::optimizer::OptimizerState;
+use crate::parameters::parameter_specs;
+
+/// Version of the folder's layout.
+pub const CHECKPOINT_FORMAT: u32 = 1;
+
+/// The metadata key of the slices.
+const SLICES: &str = "moso.slices";
+
+/// The three kinds of tensor files.
+const PARTS: [&str; 3] = ["weights", "first-moment", "second-moment"];
+
+/// Everything a run needs to go on, less the tensors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunState {
+    /// Index of the stage whose model this is.
+    pub stage: usize,
+    /// The stage's name.
+    pub stage_name: String,
+    /// Optimizer steps done.
+    pub step: u64,
+    /// Tokens trained on.
+    pub tokens: u64,
+    /// The loader's position: number of the next row.
+    pub position: u64,
+    /// Shape of the model.
+    pub shape: Shape,
+    /// muP of the run.
+    pub mup: MuP,
+    /// Where masks are below 1: the shape before growth, and the mask of the next step.
+    pub masks: Option<MaskState>,
+    /// Hash of the root seed.
+    pub seed: u64,
+    /// Hash of the run's training settings.
+    pub config_hash: String,
+    /// The packed rows and the tokenizer the run trains on.
+    pub parents: Vec<Parent>,
+}
+
+/// A growth step whose masks have not reached 1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MaskState {
+    /// Shape before growth.
+    pub from: Shape,
+    /// Mask of new coordinates at the next step.
+    pub value: f64,
+}
+
+/// A checkpoint in memory.
+pub struct Checkpoint {
+    /// Where the run stands.
+    pub state: RunState,
+    /// Weights, in the order of [`parameter_specs`].
+    pub tensors: Vec<Tensor>,
+    /// Moments and number of updates.
+    pub optimizer: OptimizerState,
+}
+
+/// A checkpoint that cannot be written or used.
+#[derive(Debug, Error)]
+pub enum CheckpointError {
+    /// A file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The manifest.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// A file does not match its hash.
+    #[error("{} does not match the hash in its manifest; remove the folder to go on from the checkpoint before it", path.display())]
+    Hash {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file is whole but holds something else.
+    #[error("{}: {what}", path.display())]
+    Layout {
+        /// The file.
+        path: PathBuf,
+        /// What is not as it should be.
+        what: String,
+    },
+}
+
+/// The folder of the checkpoint after `step` steps.
+pub fn checkpoint_folder(checkpoints: &Path, step: u64) -> PathBuf {
+    checkpoints.join(format!("step-{step:08}"))
+}
+
+/// Steps of all whole checkpoints, rising.
+pub fn list_checkpoints(checkpoints: &Path) -> Vec<u64> {
+    let Ok(listing) = fs::read_dir(checkpoints) else { return Vec::new() };
+    let step_of = |path: &Path| path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok();
+    let mut steps: Vec<u64> = listing
+        .flatten()
+        .filter(|entry| entry.path().join(Manifest::NAME).is_file())
+        .filter_map(|entry| step_of(&entry.path()))
+        .collect();
+    steps.sort_unstable();
+    steps
+}
+
+/// Writes a checkpoint. It counts from the moment its manifest is renamed into place.
+pub fn save(checkpoints: &Path, checkpoint: &Checkpoint) -> Result<PathBuf, CheckpointError> {
+    let path = checkpoint_folder(checkpoints, checkpoint.state.step);
+    let folder = StageFolder::begin(&path)?;
+    let Checkpoint { state, tensors, optimizer } = checkpoint;
+    let mut files = Vec::new();
+    for (part, tensors) in PARTS.into_iter().zip([tensors, &optimizer.first, &optimizer.second]) {
+        files.push(save_tensors(folder.path(), part, &state.shape, tensors)?);
+    }
+    let json = serde_json::to_vec_pretty(state).expect("a state has only string keys");
+    files.push(write_atomically(folder.path(), "state.json", &json, 1)?);
+    Manifest::new("checkpoint", CHECKPOINT_FORMAT, &state.config_hash)
+        .with_parents(state.parents.clone())
+        .with_files(files)
+        .commit(folder.path())?;
+    Ok(path)
+}
+
+#[derive(Serialize, Deserialize)]
+struct Slice {
+    shape: Vec<i64>,
+    start: Vec<i64>,
+}
+
+fn save_tensors(folder: &Path, part: &str, shape: &Shape, tensors: &[Tensor]) -> Result<FileEntry, CheckpointError> {
+    let name = format!("{part}-00000.safetensors");
+    let specs = parameter_specs(shape);
+    let bytes: Vec<Vec<u8>> = tensors.iter().map(tensor_bytes).collect();
+    let mut slices = BTreeMap::new();
+    let mut views = Vec::new();
+    for ((spec, tensor), bytes) in specs.iter().zip(tensors).zip(&bytes) {
+        let size = tensor.size();
+        let sizes = size.iter().map(|&axis| axis as usize).collect();
+        let view =
+            TensorView::new(Dtype::F32, sizes, bytes).map_err(|error| layout(folder, &name, error.to_string()))?;
+        slices.insert(&spec.name, Slice { start: vec![0; size.len()], shape: size });
+        views.push((&spec.name, view));
+    }
+    let slices = serde_json::to_string(&slices).expect("slices have string keys");
+    let metadata = HashMap::from([(SLICES.to_owned(), slices)]);
+    let file =
+        safetensors::serialize(views, Some(metadata)).map_err(|error| layout(folder, &name, error.to_string()))?;
+    Ok(write_atomically(folder, &name, &file, tensors.len() as u64)?)
+}
+
+fn tensor_bytes(tensor: &Tensor) -> Vec<u8> {
+    let n_elements = tensor.numel();
+    let mut bytes = vec![0; n_elements * size_of::<f32>()];
+    tensor.to_device(Device::Cpu).contiguous().copy_data_u8(&mut bytes, n_elements);
+    bytes
+}
+
+fn layout(folder: &Path, name: &str, what: impl Into<String>) -> CheckpointError {
+    CheckpointError::Layout { path: folder.join(name), what: what.into() }
+}
+
+/// Reads a checkpoint after checking every file's hash.
+pub fn load(folder: &Path) -> Result<Checkpoint, CheckpointError> {
+    let manifest = Manifest::read(folder)?;
+    for entry in &manifest.files {
+        let path = folder.join(&entry.path);
+        if corpus::hash_file(&path)? != entry.blake3 {
+            return Err(CheckpointError::Hash { path });
+        }
+    }
+    let path = folder.join("state.json");
+    let json = fs::read(&path).map_err(|source| FileError::new("read", &path, source))?;
+    let state: RunState =
+        serde_json::from_slice(&json).map_err(|error| layout(folder, "state.json", error.to_string()))?;
+    let mut parts = Vec::new();
+    for part in PARTS {
+        let belongs = |entry: &&FileEntry| entry.path.starts_with(part);
+        let paths: Vec<PathBuf> = manifest.files.iter().filter(belongs).map(|entry| folder.join(&entry.path)).collect();
+        parts.push(load_tensors(folder, part, &paths, &state.shape)?);
+    }
+    let [tensors, first, second]: [Vec<Tensor>; 3] = parts.try_into().expect("there are three parts");
+    let optimizer = OptimizerState { step: state.step, first, second };
+    Ok(Checkpoint { state, tensors, optimizer })
+}
+
+/// Puts the slices of all files together and checks that they fill every tensor of the shape exactly.
+fn load_tensors(folder: &Path, part: &str, paths: &[PathBuf], shape: &Shape) -> Result<Vec<Tensor>, CheckpointError> {
+    let specs = parameter_specs(shape);
+    let mut tensors: Vec<Tensor> =
+        specs.iter().map(|spec| Tensor::zeros(spec.size(shape), (Kind::Float, Device::Cpu))).collect();
+    let mut n_missing: Vec<usize> = tensors.iter().map(Tensor::numel).collect();
+    let index_of: BTreeMap<&str, usize> =
+        specs.iter().enumerate().map(|(index, spec)| (&spec.name[..], index)).collect();
+    for path in paths {
+        let damaged = |what: String| CheckpointError::Layout { path: path.clone(), what };
+        let bytes = fs::read(path).map_err(|source| FileError::new("read", path, source))?;
+        let slices = read_slices(&bytes).map_err(damaged)?;
+        let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
+        for (name, view) in file.tensors() {
+            let index = *index_of
+                .get(&name[..])
+                .ok_or_else(|| damaged(format!("a model of {shape:?} has no tensor {name}")))?;
+            let slice =
+                slices.get(&name).ok_or_else(|| damaged(format!("does not say which slice of {name} it holds")))?;
+            let found =
+                place_slice(&mut tensors[index], slice, &view).map_err(|what| damaged(format!("{name} {what}")))?;
+            n_missing[index] = n_missing[index].saturating_sub(found);
+        }
+    }
+    match n_missing.iter().position(|&missing| missing > 0) {
+        Some(index) => Err(layout(folder, part, format!("{} is not complete", specs[index].name))),
+        None => Ok(tensors),
+    }
+}
+
+fn read_slices(bytes: &[u8]) -> Result<BTreeMap<String, Slice>, String> {
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
+    let slices = metadata.metadata().as_ref().and_then(|metadata| metadata.get(SLICES));
+    serde_json::from_str(slices.ok_or("is not a checkpoint of moso")?).map_err(|error| error.to_string())
+}
+
+fn place_slice(tensor: &mut Tensor, slice: &Slice, view: &TensorView<'_>) -> Result<usize, String> {
+    if slice.shape != tensor.size() || view.dtype() != Dtype::F32 {
+        return Err(format!("is {:?} of {:?}, {:?} was expected", slice.shape, view.dtype(), tensor.size()));
+    }
+    let size: Vec<i64> = view.shape().iter().map(|&axis| axis as i64).collect();
+    let mut place = tensor.shallow_clone();
+    for (axis, (&start, &len)) in slice.start.iter().zip(&size).enumerate() {
+        if start < 0 || start + len > slice.shape[axis] {
+            return Err("lies outside its tensor".to_owned());
+        }
+        place = place.narrow(axis as i64, start, len);
+    }
+    place.copy_(&Tensor::from_data_size(view.data(), &size, Kind::Float));
+    Ok(place.numel())
+}
+
+/// Removes all checkpoints but those of `keep`. The manifest goes first, so that a half-removed one is never loaded.
+pub(crate) fn remove_others(checkpoints: &Path, keep: &[u64]) -> Result<(), FileError> {
+    for step in list_checkpoints(checkpoints) {
+        if keep.contains(&step) {
+            continue;
+        }
+        let folder = checkpoint_folder(checkpoints, step);
+        drop(StageFolder::begin(&folder)?);
+        fs::remove_dir_all(&folder).map_err(|source| FileError::new("remove", &folder, source))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! Text from a model: the plain way, one whole forward pass for each token.
+
+use corpus::Seed;
+use planner::Shape;
+use tch::{Kind, Tensor};
+
+use crate::model::Model;
+
+/// How to draw the next token.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sampling {
+    /// Logits are divided by it; 0 takes the most likely token.
+    pub temperature: f64,
+    /// Only this many of the most likely tokens are drawn from.
+    pub top_k: usize,
+    /// Tokens to generate at most.
+    pub n_tokens: usize,
+}
+
+/// Continues `prompt` until `stop` or the limit; what comes back does not contain the prompt. The model sees the last `context`
+/// tokens. The result is a function of weights, prompt and seed.
+///
+/// # Panics
+/// Where the prompt is empty.
+pub fn generate(model: &Model, shape: &Shape, prompt: &[u32], stop: u32, sampling: &Sampling, seed: &Seed) -> Vec<u32> {
+    assert!(!prompt.is_empty(), "a continuation needs something to continue");
+    let mut tokens = prompt.to_vec();
+    for index in 0..sampling.n_tokens {
+        let window = &tokens[tokens.len().saturating_sub(shape.context as usize)..];
+        let next = draw(
+            &next_logits(model, window),
+            sampling,
+            seed.below(index as u64, 1 << 53) as f64 / (1_u64 << 53) as f64,
+        );
+        if next == stop {
+            break;
+        }
+        tokens.push(next);
+    }
+    tokens.split_off(prompt.len())
+}
+
+fn next_logits(model: &Model, tokens: &[u32]) -> Vec<f32> {
+    tch::no_grad(|| {
+        let ids: Vec<i64> = tokens.iter().map(|&token| i64::from(token)).collect();
+        let hidden = model.hidden(&Tensor::from_slice(&ids).unsqueeze(0), None);
+        let last = hidden.narrow(1, ids.len() as i64 - 1, 1);
+        Vec::try_from(model.logits(&last).view([-1]).to_kind(Kind::Float)).expect("logits are a float vector")
+    })
+}
+
+/// The token at `point` (0..1) of the cumulative probability of the `top_k` most likely ones.
+fn draw(logits: &[f32], sampling: &Sampling, point: f64) -> u32 {
+    let mut order: Vec<usize> = (0..logits.len()).collect();
+    order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));
+    order.truncate(sampling.top_k.max(1));
+    if sampling.temperature == 0.0 {
+        return order[0] as u32;
+    }
+    let weight = |&id: &usize| (f64::from(logits[id] - logits[order[0]]) / sampling.temperature).exp();
+    let mut rest = point * order.iter().map(weight).sum::<f64>();
+    for id in &order {
+        rest -= weight(id);
+        if rest < 0.0 {
+            return *id as u32;
+        }
+    }
+    order[order.len() - 1] as u32
+}

@@ -1,0 +1,268 @@
+//! Loss and gradients of one batch: micro-batches shared among threads, added up in order.
+//!
+//! Each thread runs libtorch single-threaded on micro-batches of its own. The sum over micro-batches is taken in their order
+//! whatever thread computed them, so the bits do not depend on the number of threads; and two micro-batches side by side waste
+//! less of two cores than two threads inside one matrix product.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use corpus::{Kind as DocumentKind, Segment};
+use loader::{LoadError, Loader, RowBlock};
+use planner::Shape;
+use serde::Serialize;
+use tch::{Kind, Reduction, Tensor};
+use thiserror::Error;
+use torch_ext::{TorchError, rows_tensor};
+
+use crate::model::{Masks, Model};
+
+/// A batch that cannot be computed.
+#[derive(Debug, Error)]
+pub enum BatchError {
+    /// Its rows cannot be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// libtorch refused an operation.
+    #[error("libtorch refused an operation of the forward or backward pass")]
+    Tch(#[from] tch::TchError),
+    /// The C++ side refused an operation.
+    #[error(transparent)]
+    Torch(#[from] TorchError),
+}
+
+/// Rows with the positions whose prediction carries loss.
+pub struct MicroBatch {
+    blocks: Vec<RowBlock>,
+    n_rows: i64,
+    /// Index into the `(row, position)` grid of predictions.
+    targets: Vec<i64>,
+    /// Index into the batch's groups, for every target.
+    groups: Vec<u32>,
+}
+
+/// A batch: its micro-batches, and the kinds of text in it.
+pub struct Batch {
+    micro_batches: Vec<MicroBatch>,
+    groups: Vec<Group>,
+    /// Targets that carry loss, the denominator of the mean.
+    pub n_targets: u64,
+}
+
+/// Language, source and kind of a target.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Group {
+    lang: String,
+    source: String,
+    kind: DocumentKind,
+}
+
+/// Mean loss in nats by what the text is.
+#[derive(Clone, Debug, Default, Serialize, PartialEq)]
+pub struct LossBy {
+    /// By language.
+    pub language: BTreeMap<String, f64>,
+    /// By source.
+    pub source: BTreeMap<String, f64>,
+    /// By kind.
+    pub kind: BTreeMap<String, f64>,
+}
+
+/// What a batch gave.
+pub struct BatchResult {
+    /// Mean loss over all targets, in nats.
+    pub loss: f64,
+    /// The same, by what the text is.
+    pub loss_by: LossBy,
+    /// Gradients of the mean loss, in the order of the model's tensors; empty where none were asked for.
+    pub gradients: Vec<Tensor>,
+    /// Time in forward passes, per thread.
+    pub seconds_forward: f64,
+    /// Time in backward passes, per thread.
+    pub seconds_backward: f64,
+}
+
+/// Loads rows `first .. first + n_rows` as micro-batches of `micro_rows`.
+pub fn load_batch(loader: &Loader, first: u64, n_rows: u64, micro_rows: u64, context: u64) -> Result<Batch, LoadError> {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut micro_batches = Vec::new();
+    let mut row = first;
+    while row < first + n_rows {
+        let n = micro_rows.min(first + n_rows - row);
+        let mut micro =
+            MicroBatch { blocks: loader.blocks(row, n)?, n_rows: n as i64, targets: Vec::new(), groups: Vec::new() };
+        for index in 0..n {
+            for segment in loader.segments(row + index)? {
+                add_targets(&mut micro, &mut groups, &segment, index * context);
+            }
+        }
+        micro_batches.push(micro);
+        row += n;
+    }
+    let n_targets = micro_batches.iter().map(|micro| micro.targets.len() as u64).sum();
+    Ok(Batch { micro_batches, groups, n_targets })
+}
+
+/// The token at row position p is predicted at p - 1.
+fn add_targets(micro: &mut MicroBatch, groups: &mut Vec<Group>, segment: &Segment, row_offset: u64) {
+    let spans = segment.loss_spans();
+    if spans.is_empty() {
+        return;
+    }
+    let key = Group { lang: segment.lang.clone(), source: segment.source.clone(), kind: segment.kind };
+    let group = groups.iter().position(|group| *group == key).unwrap_or_else(|| {
+        groups.push(key);
+        groups.len() - 1
+    });
+    for position in spans.iter().flat_map(|span| span.start..span.end) {
+        micro.targets.push((row_offset + u64::from(position) - 1) as i64);
+        micro.groups.push(group as u32);
+    }
+}
+
+/// Masks in value form: tensors do not cross threads.
+pub type MaskSettings = Option<(Shape, f64)>;
+
+/// Computes a batch on as many threads as there are `replicas`, with gradients or without.
+pub fn run_batch(
+    batch: &Batch,
+    replicas: &mut [Model],
+    shape: &Shape,
+    masks: MaskSettings,
+    with_gradients: bool,
+) -> Result<BatchResult, BatchError> {
+    let n_threads = replicas.len();
+    let mut result = BatchResult {
+        loss: 0.0,
+        loss_by: LossBy::default(),
+        gradients: Vec::new(),
+        seconds_forward: 0.0,
+        seconds_backward: 0.0,
+    };
+    let mut sums = vec![(0.0_f64, 0_u64); batch.groups.len()];
+    let scale = 1.0 / batch.n_targets.max(1) as f64;
+    for wave in batch.micro_batches.chunks(n_threads) {
+        let outcomes = run_wave(wave, replicas, shape, masks, with_gradients.then_some(scale));
+        for (micro, outcome) in wave.iter().zip(outcomes) {
+            let outcome = outcome?;
+            for (loss, &group) in outcome.losses.iter().zip(&micro.groups) {
+                sums[group as usize].0 += f64::from(*loss);
+                sums[group as usize].1 += 1;
+            }
+            add_gradients(&mut result.gradients, outcome.gradients);
+            result.seconds_forward += outcome.seconds.0 / n_threads as f64;
+            result.seconds_backward += outcome.seconds.1 / n_threads as f64;
+        }
+    }
+    result.loss = sums.iter().map(|(loss, _)| loss).sum::<f64>() * scale;
+    result.loss_by = loss_by(&batch.groups, &sums);
+    Ok(result)
+}
+
+struct Outcome {
+    losses: Vec<f32>,
+    gradients: Vec<Tensor>,
+    seconds: (f64, f64),
+}
+
+fn run_wave(
+    wave: &[MicroBatch],
+    replicas: &mut [Model],
+    shape: &Shape,
+    masks: MaskSettings,
+    gradient_scale: Option<f64>,
+) -> Vec<Result<Outcome, BatchError>> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = wave
+            .iter()
+            .zip(replicas)
+            .map(|(micro, model)| {
+                scope.spawn(move || {
+                    tch::set_num_threads(1);
+                    let masks = masks.map(|(old, c)| Masks::new(&old, shape, c));
+                    run_micro_batch(micro, model, shape, masks.as_ref(), gradient_scale)
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().expect("a worker returns its errors")).collect()
+    })
+}
+
+/// The mean loss in the weights' own precision, for tests against finite differences.
+#[cfg(test)]
+pub(crate) fn exact_loss(batch: &Batch, model: &Model, shape: &Shape, masks: MaskSettings) -> f64 {
+    let masks = masks.map(|(old, c)| Masks::new(&old, shape, c));
+    let losses = batch.micro_batches.iter().map(|micro| {
+        let losses = micro_losses(micro, model, shape, masks.as_ref()).expect("a batch of a test");
+        losses.sum(Kind::Double).double_value(&[])
+    });
+    losses.sum::<f64>() / batch.n_targets as f64
+}
+
+fn run_micro_batch(
+    micro: &MicroBatch,
+    model: &Model,
+    shape: &Shape,
+    masks: Option<&Masks>,
+    gradient_scale: Option<f64>,
+) -> Result<Outcome, BatchError> {
+    let start = Instant::now();
+    let Some(scale) = gradient_scale else {
+        let losses = tch::no_grad(|| micro_losses(micro, model, shape, masks))?;
+        let seconds = (start.elapsed().as_secs_f64(), 0.0);
+        return Ok(Outcome { losses: to_floats(&losses)?, gradients: Vec::new(), seconds });
+    };
+    let losses = micro_losses(micro, model, shape, masks)?;
+    let forward_seconds = start.elapsed().as_secs_f64();
+    let total = losses.sum(losses.kind()) * scale;
+    let gradients = Tensor::f_run_backward(&[&total], model.tensors(), false, false)?;
+    let seconds = (forward_seconds, start.elapsed().as_secs_f64() - forward_seconds);
+    Ok(Outcome { losses: to_floats(&losses)?, gradients, seconds })
+}
+
+/// Loss of every target in nats, `(n_targets)`. Positions without loss are left out before the logits are computed.
+fn micro_losses(micro: &MicroBatch, model: &Model, shape: &Shape, masks: Option<&Masks>) -> Result<Tensor, BatchError> {
+    let blocks: Vec<Tensor> =
+        micro.blocks.iter().map(|block| rows_tensor(block.clone(), block.n_rows())).collect::<Result<_, _>>()?;
+    let rows = match &blocks[..] {
+        [block] => block.shallow_clone(),
+        blocks => Tensor::f_cat(blocks, 0)?,
+    };
+    let context = shape.context as i64;
+    let selected = Tensor::from_slice(&micro.targets);
+    let targets = rows.narrow(1, 1, context).reshape([-1]).index_select(0, &selected).to_kind(Kind::Int64);
+    let hidden = model.hidden(&rows.narrow(1, 0, context), masks);
+    let hidden = hidden.view([micro.n_rows * context, -1]).index_select(0, &selected);
+    let none = None::<Tensor>;
+    Ok(model.logits(&hidden).f_cross_entropy_loss(&targets, none, Reduction::None, -100, 0.0)?)
+}
+
+fn to_floats(losses: &Tensor) -> Result<Vec<f32>, BatchError> {
+    Ok(Vec::try_from(losses.detach().to_kind(Kind::Float))?)
+}
+
+fn add_gradients(sum: &mut Vec<Tensor>, gradients: Vec<Tensor>) {
+    if sum.is_empty() {
+        *sum = gradients;
+        return;
+    }
+    for (sum, gradient) in sum.iter_mut().zip(&gradients) {
+        let _ = sum.g_add_(gradient);
+    }
+}
+
+fn loss_by(groups: &[Group], sums: &[(f64, u64)]) -> LossBy {
+    let mean = |key: fn(&Group) -> &str| {
+        let mut by: BTreeMap<String, (f64, u64)> = BTreeMap::new();
+        for (group, (loss, n)) in groups.iter().zip(sums) {
+            let entry = by.entry(key(group).to_owned()).or_default();
+            *entry = (entry.0 + loss, entry.1 + n);
+        }
+        by.into_iter().map(|(name, (loss, n))| (name, loss / n.max(1) as f64)).collect()
+    };
+    LossBy {
+        language: mean(|group| &group.lang),
+        source: mean(|group| &group.source),
+        kind: mean(|group| group.kind.as_str()),
+    }
+}

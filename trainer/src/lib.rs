@@ -1,0 +1,34 @@
+//! How batches become weights, and small models large ones.
+//!
+//! [`train`] runs the stages of a plan: it computes gradients of micro-batches side by side ([`gradients`]), updates owned
+//! AdamW state, grows the model between stages ([`growth`]), saves checkpoints that any layout can load ([`checkpoint`]), and
+//! goes on to the bit after being killed anywhere.
+//!
+//! What makes the bits reproducible: weights start from streams named after their tensors; rows come in the order of the
+//! packed files; gradients of micro-batches are added in order; every libtorch call is single-threaded. What remains is the
+//! processor: another one may round differently.
+//!
+//! Invariant: the trainer sees token ids and never text.
+
+pub mod checkpoint;
+mod generate;
+pub mod gradients;
+pub mod growth;
+mod metrics;
+mod model;
+mod optimizer;
+mod parameters;
+mod run;
+mod validation;
+
+#[cfg(test)]
+mod tests;
+
+pub use checkpoint::{Checkpoint, CheckpointError, RunState};
+pub use generate::{Sampling, generate};
+pub use metrics::{Event, Seconds};
+pub use model::{Masks, Model};
+pub use optimizer::{OptimizerSettings, OptimizerState};
+pub use parameters::{Axis, ParameterSpec, Role, initial_tensors, parameter_specs};
+pub use run::{Outcome, TRAIN_FORMAT, TrainError, TrainJob, matmul_peak, train};
+pub use validation::{Validation, validate};

@@ -1,0 +1,183 @@
+//! `metrics.jsonl`: one object a line, told apart by `event`.
+//!
+//! The line of a checkpoint is written before the checkpoint counts, so a run that resumes from step N finds that line and cuts
+//! the log behind it: no step stands there twice, and none is missing.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use corpus::{FileError, write_atomically};
+use serde::Serialize;
+
+use crate::gradients::LossBy;
+
+/// Seconds of one step by what they went to.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Seconds {
+    /// Waiting for rows.
+    pub data: f64,
+    /// Forward passes.
+    pub forward: f64,
+    /// Backward passes.
+    pub backward: f64,
+    /// Clipping and update.
+    pub optimizer: f64,
+    /// Talking to other ranks; 0 on one.
+    pub communication: f64,
+    /// Writing the checkpoint before this step.
+    pub checkpoint: f64,
+}
+
+/// One line.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum Event {
+    /// An optimizer step.
+    Step {
+        /// Steps done.
+        step: u64,
+        /// Stage.
+        stage: String,
+        /// Tokens trained on.
+        tokens: u64,
+        /// Mean loss in nats.
+        loss: f64,
+        /// The same by what the text is.
+        loss_by: LossBy,
+        /// L2 norm of all gradients before clipping.
+        grad_norm: f64,
+        /// Learning rate (before muP's scaling).
+        lr: f64,
+        /// Mask of new coordinates.
+        mask: f64,
+        /// Speed.
+        tokens_per_s: f64,
+        /// FLOPs of the model's matrix products per second.
+        model_flops_per_s: f64,
+        /// The same as a share of the matrix-product peak measured at start.
+        share_of_peak: f64,
+        /// Where the time went.
+        seconds: Seconds,
+    },
+    /// A growth step.
+    Growth {
+        /// Steps done.
+        step: u64,
+        /// From this stage.
+        stage_from: String,
+        /// To this one.
+        stage_to: String,
+        /// How.
+        operator: String,
+        /// Largest change of a logit on the fixed batch.
+        max_logit_diff: f64,
+        /// Loss on the fixed batch before.
+        loss_before: f64,
+        /// And after.
+        loss_after: f64,
+        /// Parameters before and after.
+        parameters: (u64, u64),
+        /// Time it took.
+        seconds: f64,
+    },
+    /// Loss on held-out rows of one language.
+    Validation {
+        /// Steps done.
+        step: u64,
+        /// Stage.
+        stage: String,
+        /// Tokens trained on.
+        tokens: u64,
+        /// Language.
+        lang: String,
+        /// Mean loss in nats.
+        loss: f64,
+        /// Loss in bits by UTF-8 byte of the text.
+        bits_per_byte: f64,
+        /// Entropy in nats of the tokens' own frequencies: what a model that knows only those would reach at best.
+        unigram_entropy: f64,
+        /// Predicted tokens.
+        n_targets: u64,
+    },
+    /// A checkpoint is about to be committed.
+    Checkpoint {
+        /// Steps done.
+        step: u64,
+        /// Its folder.
+        what: String,
+        /// Every so many steps, end of stage, interrupted.
+        why: String,
+    },
+    /// The run went on from a checkpoint.
+    Resume {
+        /// Steps done.
+        step: u64,
+        /// The checkpoint.
+        what: String,
+        /// Why it had stopped, as far as known.
+        why: String,
+    },
+}
+
+/// The log while the run goes on.
+pub(crate) struct MetricsLog {
+    path: PathBuf,
+    file: File,
+}
+
+impl MetricsLog {
+    /// The file's name in the run's folder.
+    pub(crate) const NAME: &'static str = "metrics.jsonl";
+
+    /// Opens the log. With `resume_step` everything behind that checkpoint's line is cut away, else the log starts empty.
+    pub(crate) fn open(out: &Path, resume_step: Option<u64>) -> Result<Self, FileError> {
+        let path = out.join(Self::NAME);
+        let kept = match resume_step {
+            Some(step) => {
+                let text = fs::read_to_string(&path).map_err(|source| FileError::new("read", &path, source))?;
+                lines_up_to_checkpoint(&text, step)
+            }
+            None => String::new(),
+        };
+        write_atomically(out, Self::NAME, kept.as_bytes(), 0)?;
+        let file =
+            OpenOptions::new().append(true).open(&path).map_err(|source| FileError::new("open", &path, source))?;
+        Ok(Self { path, file })
+    }
+
+    /// Appends a line.
+    pub(crate) fn write(&mut self, event: &Event) -> Result<(), FileError> {
+        let mut line = serde_json::to_vec(event).expect("an event has only string keys");
+        line.push(b'\n');
+        self.file.write_all(&line).map_err(|source| FileError::new("write", &self.path, source))
+    }
+}
+
+fn lines_up_to_checkpoint(text: &str, step: u64) -> String {
+    let is_checkpoint = |line: &str| {
+        let value: Option<serde_json::Value> = serde_json::from_str(line).ok();
+        value.is_some_and(|value| value["event"] == "checkpoint" && value["step"] == step)
+    };
+    let mut kept = String::new();
+    for line in text.lines() {
+        kept.push_str(line);
+        kept.push('\n');
+        if is_checkpoint(line) {
+            break;
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lines_up_to_checkpoint;
+
+    #[test]
+    fn the_log_is_cut_behind_the_checkpoint() {
+        let first = "{\"event\":\"step\",\"step\":1}\n{\"event\":\"checkpoint\",\"step\":1}\n";
+        let text = format!("{first}{{\"event\":\"growth\",\"step\":1}}\n{{\"event\":\"step\",\"st");
+        assert_eq!(lines_up_to_checkpoint(&text, 1), first);
+    }
+}

@@ -1,0 +1,93 @@
+//! AdamW over state that we own: it can be checkpointed, and it can grow.
+
+use planner::{MuP, Shape};
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+use torch_ext::{AdamW, Moments, TorchError, adamw_step, total_norm};
+
+use crate::parameters::{Role, parameter_specs};
+
+/// Settings of the optimizer that hold for the whole run (FLM-101B: 0.9, 0.95, 0.1, 1.0; its epsilon is not stated).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OptimizerSettings {
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub epsilon: f64,
+    /// Weight decay of matrices and embedding.
+    pub weight_decay: f64,
+    /// Largest L2 norm of all gradients together; longer ones are scaled down to it.
+    pub clip: f64,
+}
+
+/// Both Adam moments of every tensor, and the number of updates so far.
+#[derive(Debug, Default)]
+pub struct OptimizerState {
+    /// Updates so far.
+    pub step: u64,
+    /// First moments, in the order of the tensors.
+    pub first: Vec<Tensor>,
+    /// Second moments.
+    pub second: Vec<Tensor>,
+}
+
+impl OptimizerState {
+    /// Zeros for every tensor.
+    pub fn new(tensors: &[Tensor]) -> Self {
+        let zeros = || tensors.iter().map(Tensor::zeros_like).collect();
+        Self { step: 0, first: zeros(), second: zeros() }
+    }
+}
+
+/// The L2 norm of all gradients together.
+pub(crate) fn gradient_norm(gradients: &[Tensor]) -> Result<f64, TorchError> {
+    total_norm(&gradients.iter().collect::<Vec<_>>())
+}
+
+/// One update in place. `gradients` are scaled down where their `norm` is above the limit.
+pub(crate) fn update(
+    tensors: &[Tensor],
+    gradients: &mut [Tensor],
+    norm: f64,
+    state: &mut OptimizerState,
+    settings: &OptimizerSettings,
+    (shape, mup, learning_rate): (&Shape, &MuP, f64),
+) -> Result<(), TorchError> {
+    if norm > settings.clip {
+        for gradient in gradients.iter_mut() {
+            let _ = gradient.g_mul_scalar_(settings.clip / norm);
+        }
+    }
+    state.step += 1;
+    let ratio = mup.width_ratio(shape);
+    let roles: Vec<Role> = parameter_specs(shape).into_iter().map(|spec| spec.role).collect();
+    // Three groups, told apart by how muP scales them.
+    let groups: [(fn(Role) -> bool, f64, f64); 3] = [
+        (
+            |role| matches!(role, Role::Matrix | Role::ResidualMatrix),
+            learning_rate / ratio,
+            settings.weight_decay * ratio,
+        ),
+        (|role| role == Role::Embedding, learning_rate, settings.weight_decay),
+        (|role| matches!(role, Role::Gain | Role::Bias | Role::FinalGain | Role::FinalBias), learning_rate, 0.0),
+    ];
+    for (belongs, learning_rate, weight_decay) in groups {
+        let members: Vec<usize> = (0..roles.len()).filter(|&index| belongs(roles[index])).collect();
+        let moments: Vec<Moments> = members
+            .iter()
+            .map(|&index| Moments {
+                first: state.first[index].shallow_clone(),
+                second: state.second[index].shallow_clone(),
+            })
+            .collect();
+        let parameters: Vec<&Tensor> = members.iter().map(|&index| &tensors[index]).collect();
+        let gradients: Vec<&Tensor> = members.iter().map(|&index| &gradients[index]).collect();
+        let OptimizerSettings { beta1, beta2, epsilon, .. } = *settings;
+        let step = AdamW { learning_rate, beta1, beta2, weight_decay, epsilon, step: state.step };
+        adamw_step(&parameters, &gradients, &moments.iter().collect::<Vec<_>>(), &step)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,464 @@
+//! The training loop: stages, growth between them, checkpoints, validation, and going on after anything.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use corpus::{FileEntry, FileError, Manifest, Parent, Seed};
+use loader::{LoadError, Loader};
+use planner::{RunPlan, StagePlan};
+use tch::{Device, Kind, Tensor};
+use thiserror::Error;
+
+use crate::checkpoint::{
+    Checkpoint, CheckpointError, MaskState, RunState, checkpoint_folder, list_checkpoints, load, remove_others, save,
+};
+use crate::gradients::{BatchError, MaskSettings, load_batch, run_batch};
+use crate::growth::grow;
+use crate::metrics::{Event, MetricsLog, Seconds};
+use crate::model::{Masks, Model};
+use crate::optimizer::{OptimizerSettings, OptimizerState, gradient_norm, update};
+use crate::parameters::initial_tensors;
+use crate::validation::validate;
+
+/// Version of what `checkpoints/manifest.json` describes.
+pub const TRAIN_FORMAT: u32 = 1;
+
+/// A growth step that changes a logit by more than this did not preserve the function.
+const LOGIT_DIFF_MAX: f64 = 1e-4;
+
+/// A growth step that changes the loss by more than this many nats did not preserve the function.
+const LOSS_JUMP_MAX: f64 = 1e-3;
+
+/// What to train, on what, and how often to look and save.
+pub struct TrainJob<'a> {
+    /// The run's folder: holds `checkpoints/` and `metrics.jsonl`.
+    pub out: &'a Path,
+    /// Stages and muP.
+    pub plan: &'a RunPlan,
+    /// Optimizer.
+    pub optimizer: OptimizerSettings,
+    /// Packed rows of each stage, in order.
+    pub packed: Vec<PathBuf>,
+    /// Held-out rows.
+    pub validation: PathBuf,
+    /// Length in bytes of every token's text.
+    pub token_bytes: Vec<u32>,
+    /// Root seed of the run.
+    pub seed: Seed,
+    /// Hash of everything that can change the result.
+    pub config_hash: String,
+    /// What the run trains on.
+    pub parents: Vec<Parent>,
+    /// Steps between checkpoints.
+    pub checkpoint_every: u64,
+    /// Checkpoints kept besides every stage's last.
+    pub keep_last: usize,
+    /// Steps between validations; the end of every stage is validated besides.
+    pub validate_every: u64,
+    /// Worker threads; the result does not depend on them.
+    pub n_threads: usize,
+    /// Set from outside to stop after the current step.
+    pub stop: &'a AtomicBool,
+}
+
+/// How training ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All stages are done.
+    Finished,
+    /// It was asked to stop; the state is saved.
+    Interrupted,
+}
+
+/// Training that cannot go on.
+#[derive(Debug, Error)]
+pub enum TrainError {
+    /// A checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Packed rows.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A batch.
+    #[error("cannot compute step {step}")]
+    Batch {
+        /// Steps done before.
+        step: u64,
+        /// Why.
+        source: BatchError,
+    },
+    /// The checkpoints here are of another run.
+    #[error(
+        "{} holds checkpoints of other {what}: choose another --out, or remove that folder to train anew",
+        path.display()
+    )]
+    OtherRun {
+        /// The folder.
+        path: PathBuf,
+        /// Settings or data.
+        what: &'static str,
+    },
+    /// The packed rows are not those of the plan.
+    #[error("the packed stages hold {found} rows, the plan needs {expected}")]
+    Rows {
+        /// Packed.
+        found: u64,
+        /// Planned.
+        expected: u64,
+    },
+    /// The loss or a gradient is not a number.
+    #[error("step {step} has loss {loss} and gradient norm {norm}; nothing was updated. {}", advice)]
+    Diverged {
+        /// The step.
+        step: u64,
+        /// Its loss.
+        loss: f64,
+        /// Its gradient norm.
+        norm: f64,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// A growth step changed the function.
+    #[error(
+        "growing into stage {stage} changed a logit by {logit_diff:e} and the loss by {loss_jump:e}: it must preserve both"
+    )]
+    NotPreserved {
+        /// The stage.
+        stage: String,
+        /// Largest change of a logit.
+        logit_diff: f64,
+        /// Change of the loss.
+        loss_jump: f64,
+    },
+}
+
+/// Trains from the newest checkpoint in `out`, or from new weights, to the end of the plan. `watch` sees every event.
+pub fn train(job: &TrainJob<'_>, watch: &mut dyn FnMut(&Event)) -> Result<Outcome, TrainError> {
+    tch::set_num_threads(1);
+    let mut trainer = Trainer::open(job, watch)?;
+    let peak_flops = matmul_peak(job.n_threads);
+    while let Some(index) = job.plan.stage_at(trainer.checkpoint.state.step) {
+        if trainer.checkpoint.state.stage != index {
+            trainer.grow_into(index)?;
+        }
+        if trainer.train_stage(index, peak_flops)? == Outcome::Interrupted {
+            return Ok(Outcome::Interrupted);
+        }
+    }
+    finish(job)
+}
+
+/// The run's parts while it goes on.
+struct Trainer<'a> {
+    job: &'a TrainJob<'a>,
+    rows: Loader,
+    held_out: Loader,
+    log: MetricsLog,
+    watch: &'a mut dyn FnMut(&Event),
+    checkpoint: Checkpoint,
+    replicas: Vec<Model>,
+    checkpoint_seconds: f64,
+}
+
+impl<'a> Trainer<'a> {
+    fn open(job: &'a TrainJob<'a>, watch: &'a mut dyn FnMut(&Event)) -> Result<Self, TrainError> {
+        let context = job.plan.stages[0].shape.context as usize;
+        let rows = Loader::open(&job.packed, context)?;
+        let expected = job.plan.stages.iter().map(StagePlan::n_rows).sum();
+        if rows.n_rows() != expected {
+            return Err(TrainError::Rows { found: rows.n_rows(), expected });
+        }
+        let held_out = Loader::open(std::slice::from_ref(&job.validation), context)?;
+        let newest = newest_checkpoint(job)?;
+        let resumed = newest.as_ref().map(|checkpoint| checkpoint.state.step);
+        let log = MetricsLog::open(job.out, resumed)?;
+        let checkpoint = newest.unwrap_or_else(|| first_checkpoint(job));
+        let mut trainer =
+            Self { job, rows, held_out, log, watch, replicas: Vec::new(), checkpoint, checkpoint_seconds: 0.0 };
+        trainer.make_replicas();
+        if let Some(step) = resumed {
+            let what = checkpoint_folder(Path::new("checkpoints"), step).display().to_string();
+            trainer.emit(Event::Resume { step, what, why: "the run was started again".to_owned() })?;
+        }
+        Ok(trainer)
+    }
+
+    fn emit(&mut self, event: Event) -> Result<(), FileError> {
+        self.log.write(&event)?;
+        (self.watch)(&event);
+        Ok(())
+    }
+
+    /// The workers' views of the weights; they share memory with the tensors that the optimizer updates.
+    fn make_replicas(&mut self) {
+        let state = &self.checkpoint.state;
+        let tensors = self.checkpoint.tensors.iter().map(Tensor::shallow_clone).collect();
+        let model = Model::new(state.shape, state.mup, tensors);
+        self.replicas = (0..self.job.n_threads.max(1)).map(|_| model.replica()).collect();
+    }
+
+    /// Masks of the next step of stage `index`.
+    fn masks(&self, index: usize) -> MaskSettings {
+        let stage = &self.job.plan.stages[index];
+        let mask = stage.mask_at(self.checkpoint.state.step - stage.first_step);
+        (mask < 1.0).then(|| (self.job.plan.stages[index - 1].shape, mask))
+    }
+
+    /// Makes the model of stage `index` from that of the stage before, and measures on a fixed batch what that changed.
+    fn grow_into(&mut self, index: usize) -> Result<(), TrainError> {
+        let start = Instant::now();
+        let stage = &self.job.plan.stages[index];
+        let (old, new) = (self.checkpoint.state.shape, stage.shape);
+        let (logits_before, loss_before) = self.fixed_batch(None)?;
+        let seed = self.job.seed.stream("growth").stream(&stage.name);
+        let (tensors, optimizer) =
+            grow(&self.checkpoint.tensors, &self.checkpoint.optimizer, (&old, &new), &self.job.plan.mup, &seed);
+        (self.checkpoint.tensors, self.checkpoint.optimizer) = (tensors, optimizer);
+        let state = &mut self.checkpoint.state;
+        (state.stage, state.shape) = (index, new);
+        let stage_from = std::mem::replace(&mut state.stage_name, stage.name.clone());
+        self.make_replicas();
+        let (logits_after, loss_after) = self.fixed_batch(self.masks(index))?;
+        let max_logit_diff = (logits_after - logits_before).abs().max().double_value(&[]);
+        let step = self.checkpoint.state.step;
+        self.emit(Event::Growth {
+            step,
+            stage_from,
+            stage_to: stage.name.clone(),
+            operator: "masked".to_owned(),
+            max_logit_diff,
+            loss_before,
+            loss_after,
+            parameters: (old.n_parameters(), new.n_parameters()),
+            seconds: start.elapsed().as_secs_f64(),
+        })?;
+        let loss_jump = loss_after - loss_before;
+        // Written so that a NaN counts as not preserved.
+        let preserved = max_logit_diff <= LOGIT_DIFF_MAX && loss_jump <= LOSS_JUMP_MAX;
+        if preserved {
+            return Ok(());
+        }
+        Err(TrainError::NotPreserved { stage: stage.name.clone(), logit_diff: max_logit_diff, loss_jump })
+    }
+
+    /// Logits `(b, t, v)` and mean loss on the first held-out rows.
+    fn fixed_batch(&mut self, masks: MaskSettings) -> Result<(Tensor, f64), TrainError> {
+        let state = &self.checkpoint.state;
+        let (shape, step) = (state.shape, state.step);
+        let failed = |source| TrainError::Batch { step, source };
+        let n_rows = self.held_out.n_rows().min(8);
+        let batch = load_batch(&self.held_out, 0, n_rows, n_rows, shape.context)?;
+        let result = run_batch(&batch, &mut self.replicas[..1], &shape, masks, false).map_err(failed)?;
+        let block = self.held_out.blocks(0, n_rows)?.swap_remove(0);
+        let n_rows = block.n_rows();
+        let rows = torch_ext::rows_tensor(block, n_rows).map_err(|error| failed(error.into()))?;
+        let masks = masks.map(|(old, c)| Masks::new(&old, &shape, c));
+        let model = &self.replicas[0];
+        let logits =
+            tch::no_grad(|| model.logits(&model.hidden(&rows.narrow(1, 0, shape.context as i64), masks.as_ref())));
+        Ok((logits, result.loss))
+    }
+
+    fn train_stage(&mut self, index: usize, peak_flops: f64) -> Result<Outcome, TrainError> {
+        let stage = &self.job.plan.stages[index];
+        let end = stage.first_step + stage.n_steps;
+        while self.checkpoint.state.step < end {
+            self.train_step(index, peak_flops)?;
+            let step = self.checkpoint.state.step;
+            if step == end || step.is_multiple_of(self.job.validate_every) {
+                self.validate(index)?;
+            }
+            let stopping = self.job.stop.load(Ordering::Relaxed);
+            if step == end {
+                self.save(index, "end of stage")?;
+            } else if stopping {
+                self.save(index, "interrupted")?;
+            } else if step.is_multiple_of(self.job.checkpoint_every) {
+                self.save(index, "every so many steps")?;
+            }
+            if stopping && step < self.job.plan.n_steps() {
+                return Ok(Outcome::Interrupted);
+            }
+        }
+        Ok(Outcome::Finished)
+    }
+
+    fn train_step(&mut self, index: usize, peak_flops: f64) -> Result<(), TrainError> {
+        let start = Instant::now();
+        let stage = &self.job.plan.stages[index];
+        let step = self.checkpoint.state.step;
+        let masks = self.masks(index);
+        let batch = load_batch(
+            &self.rows,
+            self.checkpoint.state.position,
+            stage.batch.rows,
+            stage.batch.micro_rows,
+            stage.shape.context,
+        )?;
+        let data = start.elapsed().as_secs_f64();
+        let failed = |source| TrainError::Batch { step, source };
+        let mut result = run_batch(&batch, &mut self.replicas, &stage.shape, masks, true).map_err(failed)?;
+        let update_start = Instant::now();
+        let norm = gradient_norm(&result.gradients).map_err(|error| failed(error.into()))?;
+        if !result.loss.is_finite() || !norm.is_finite() {
+            let advice = "The last checkpoint is whole; lower the learning rate or skip these rows";
+            return Err(TrainError::Diverged { step: step + 1, loss: result.loss, norm, advice });
+        }
+        let tokens_after = (step - stage.first_step + 1) * stage.batch_tokens();
+        let learning_rate = stage.learning_rate.at(tokens_after, stage.n_tokens());
+        let Checkpoint { tensors, optimizer, state } = &mut self.checkpoint;
+        let scales = (&stage.shape, &self.job.plan.mup, learning_rate);
+        update(tensors, &mut result.gradients, norm, optimizer, &self.job.optimizer, scales)
+            .map_err(|error| failed(error.into()))?;
+        state.step += 1;
+        state.position += stage.batch.rows;
+        state.tokens += stage.batch_tokens();
+        let seconds = start.elapsed().as_secs_f64();
+        let model_flops_per_s = (stage.batch_tokens() * stage.shape.flops_per_token()) as f64 / seconds;
+        let event = Event::Step {
+            step: state.step,
+            stage: stage.name.clone(),
+            tokens: state.tokens,
+            loss: result.loss,
+            loss_by: result.loss_by,
+            grad_norm: norm,
+            lr: learning_rate,
+            mask: masks.map_or(1.0, |(_, mask)| mask),
+            tokens_per_s: stage.batch_tokens() as f64 / seconds,
+            model_flops_per_s,
+            share_of_peak: model_flops_per_s / peak_flops,
+            seconds: Seconds {
+                data,
+                forward: result.seconds_forward,
+                backward: result.seconds_backward,
+                optimizer: update_start.elapsed().as_secs_f64(),
+                communication: 0.0,
+                checkpoint: std::mem::take(&mut self.checkpoint_seconds),
+            },
+        };
+        Ok(self.emit(event)?)
+    }
+
+    fn validate(&mut self, index: usize) -> Result<(), TrainError> {
+        let stage = &self.job.plan.stages[index];
+        let masks = self.masks(index);
+        let (step, tokens) = (self.checkpoint.state.step, self.checkpoint.state.tokens);
+        let micro_rows = stage.batch.micro_rows;
+        let validations =
+            validate(&self.held_out, &mut self.replicas, &stage.shape, masks, micro_rows, &self.job.token_bytes)
+                .map_err(|source| TrainError::Batch { step, source })?;
+        for validation in validations {
+            self.emit(Event::Validation {
+                step,
+                stage: stage.name.clone(),
+                tokens,
+                lang: validation.lang,
+                loss: validation.loss,
+                bits_per_byte: validation.bits_per_byte,
+                unigram_entropy: validation.unigram_entropy,
+                n_targets: validation.n_targets,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn save(&mut self, index: usize, why: &str) -> Result<(), TrainError> {
+        let start = Instant::now();
+        let masks = self.masks(index);
+        let state = &mut self.checkpoint.state;
+        state.masks = masks.map(|(from, value)| MaskState { from, value });
+        let step = state.step;
+        let checkpoints = self.job.out.join("checkpoints");
+        let what = checkpoint_folder(Path::new("checkpoints"), step).display().to_string();
+        self.emit(Event::Checkpoint { step, what, why: why.to_owned() })?;
+        save(&checkpoints, &self.checkpoint)?;
+        remove_others(&checkpoints, &kept_steps(self.job, &list_checkpoints(&checkpoints)))?;
+        self.checkpoint_seconds = start.elapsed().as_secs_f64();
+        Ok(())
+    }
+}
+
+/// The last few checkpoints, and the last of every stage.
+fn kept_steps(job: &TrainJob<'_>, steps: &[u64]) -> Vec<u64> {
+    let is_stage_end = |step: &u64| job.plan.stages.iter().any(|stage| stage.first_step + stage.n_steps == *step);
+    let newest = steps.iter().rev().take(job.keep_last.max(1));
+    newest.chain(steps.iter().filter(|step| is_stage_end(step))).copied().collect()
+}
+
+fn newest_checkpoint(job: &TrainJob<'_>) -> Result<Option<Checkpoint>, TrainError> {
+    let checkpoints = job.out.join("checkpoints");
+    let Some(&step) = list_checkpoints(&checkpoints).last() else { return Ok(None) };
+    let path = checkpoint_folder(&checkpoints, step);
+    let checkpoint = load(&path)?;
+    let other = |what| Err(TrainError::OtherRun { path: checkpoints.clone(), what });
+    if checkpoint.state.config_hash != job.config_hash {
+        return other("settings");
+    }
+    if checkpoint.state.parents != job.parents {
+        return other("data");
+    }
+    Ok(Some(checkpoint))
+}
+
+fn first_checkpoint(job: &TrainJob<'_>) -> Checkpoint {
+    let stage = &job.plan.stages[0];
+    let tensors = initial_tensors(&stage.shape, &job.plan.mup, &job.seed.stream("init"));
+    let optimizer = OptimizerState::new(&tensors);
+    let state = RunState {
+        stage: 0,
+        stage_name: stage.name.clone(),
+        step: 0,
+        tokens: 0,
+        position: 0,
+        shape: stage.shape,
+        mup: job.plan.mup,
+        masks: None,
+        seed: job.seed.as_u64(),
+        config_hash: job.config_hash.clone(),
+        parents: job.parents.clone(),
+    };
+    Checkpoint { state, tensors, optimizer }
+}
+
+/// Commits the stage: its manifest names the log and every checkpoint that was kept, by the hash of its manifest.
+fn finish(job: &TrainJob<'_>) -> Result<Outcome, TrainError> {
+    let checkpoints = job.out.join("checkpoints");
+    let mut files = vec![entry(&checkpoints, &format!("../{}", MetricsLog::NAME))?];
+    for step in list_checkpoints(&checkpoints) {
+        let folder = checkpoint_folder(Path::new(""), step);
+        files.push(entry(&checkpoints, &folder.join(Manifest::NAME).display().to_string())?);
+    }
+    Manifest::new("train", TRAIN_FORMAT, &job.config_hash)
+        .with_parents(job.parents.clone())
+        .with_files(files)
+        .commit(&checkpoints)?;
+    Ok(Outcome::Finished)
+}
+
+fn entry(folder: &Path, name: &str) -> Result<FileEntry, FileError> {
+    let path = folder.join(name);
+    let metadata = std::fs::metadata(&path).map_err(|source| FileError::new("read", &path, source))?;
+    Ok(FileEntry { path: name.to_owned(), rows: 1, bytes: metadata.len(), blake3: corpus::hash_file(&path)? })
+}
+
+/// Matrix-product peak of `n_threads` single-threaded workers in FLOP/s, float32, measured for about half a second.
+pub fn matmul_peak(n_threads: usize) -> f64 {
+    const SIZE: i64 = 768;
+    const ROUNDS: i64 = 20;
+    let multiply = || {
+        tch::set_num_threads(1);
+        let a = Tensor::ones([SIZE, SIZE], (Kind::Float, Device::Cpu));
+        let warm = a.matmul(&a);
+        let start = Instant::now();
+        (0..ROUNDS).for_each(|_| drop(a.matmul(&warm)));
+        (2 * SIZE.pow(3) * ROUNDS) as f64 / start.elapsed().as_secs_f64()
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..n_threads.max(1)).map(|_| scope.spawn(multiply)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("a product does not panic")).sum()
+    })
+}

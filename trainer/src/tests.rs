@@ -1,0 +1,279 @@
+//! Growth preserves the function, gradients are derivatives, resuming is exact. Small models, quick.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use corpus::{DocId, Kind as DocumentKind, Manifest, PackedWriter, Seed, Segment, Span};
+use loader::Loader;
+use planner::{Batch, Growth, LearningRate, MuP, Operator, RunPlan, Shape, StageRequest, plan};
+use tch::{Device, Kind, Tensor};
+
+use crate::gradients::{load_batch, run_batch};
+use crate::growth::grow;
+use crate::*;
+
+const CONTEXT: u64 = 16;
+const VOCABULARY: u64 = 64;
+
+fn shape(layers: u64, heads: u64, ffn: u64) -> Shape {
+    Shape { layers, hidden: 8 * heads, heads, ffn, vocabulary: VOCABULARY, context: CONTEXT }
+}
+
+fn mup() -> MuP {
+    MuP { base_width: 16, input_multiplier: 1.5, output_multiplier: 2.0, init_std: 0.3 }
+}
+
+fn two_stages() -> RunPlan {
+    let stage = |name: &str, shape, steps: u64, growth| StageRequest {
+        name: name.to_owned(),
+        tokens: steps * 4 * CONTEXT,
+        shape,
+        batch: Batch { rows: 4, micro_rows: 1 },
+        learning_rate: LearningRate { peak: 1e-2, end: 1e-3, warmup_tokens: 2 * 4 * CONTEXT },
+        growth,
+    };
+    let growth = Growth { operator: Operator::Masked, ramp_tokens: 4 * 4 * CONTEXT };
+    let stages = [stage("small", shape(2, 2, 64), 6, None), stage("large", shape(3, 4, 96), 8, Some(growth))];
+    plan(&stages, mup()).unwrap()
+}
+
+/// Rows of a simple language (each token is the one before plus a constant of the row), with a proposition in every fourth.
+fn pack(folder: &Path, n_rows: u64, seed: &str) -> PathBuf {
+    let seed = Seed::root(3).stream(seed);
+    let mut writer = PackedWriter::new(CONTEXT as usize);
+    for row in 0..n_rows {
+        let (first, step) = (seed.below(2 * row, VOCABULARY), 1 + seed.below(2 * row + 1, 3));
+        let tokens: Vec<u32> = (0..=CONTEXT).map(|i| ((first + i * step) % VOCABULARY) as u32).collect();
+        let (kind, loss) = if row % 4 == 3 {
+            (DocumentKind::Proposition, Some(vec![Span { start: CONTEXT as u32, end: CONTEXT as u32 + 1 }]))
+        } else {
+            (DocumentKind::Plain, None)
+        };
+        let segment = Segment {
+            doc: DocId::new("s", &row.to_string()),
+            row_start: 0,
+            len: CONTEXT as u32 + 1,
+            doc_offset: 0,
+            loss,
+            source: "s".into(),
+            lang: if row % 2 == 0 { "en" } else { "zh" }.into(),
+            kind,
+        };
+        writer.push(&tokens, vec![segment]);
+    }
+    let file = writer.finish(folder, "part-00000.arrow").unwrap();
+    Manifest::new("mix", 1, "x").with_files(vec![file]).commit(folder).unwrap();
+    folder.to_owned()
+}
+
+/// Trains `two_stages` in `out` and returns the hash of the final weights. With `stop_after`, the run is interrupted there first.
+fn run(root: &Path, out: &str, n_threads: usize, stop_after: Option<u64>) -> (String, Vec<Event>) {
+    let (plan, out) = (two_stages(), root.join(out));
+    std::fs::create_dir_all(&out).unwrap();
+    let stop = AtomicBool::new(false);
+    let job = TrainJob {
+        out: &out,
+        plan: &plan,
+        optimizer: OptimizerSettings { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1, clip: 1.0 },
+        packed: vec![root.join("packed/small"), root.join("packed/large")],
+        validation: root.join("packed/validation"),
+        token_bytes: vec![2; VOCABULARY as usize],
+        seed: Seed::root(1),
+        config_hash: "settings".into(),
+        parents: Vec::new(),
+        checkpoint_every: 3,
+        keep_last: 2,
+        validate_every: 5,
+        n_threads,
+        stop: &stop,
+    };
+    let mut events = Vec::new();
+    let mut watch = |event: &Event| {
+        if let Event::Step { step, .. } = event {
+            stop.store(stop_after == Some(*step), std::sync::atomic::Ordering::Relaxed);
+        }
+        events.push(event.clone());
+    };
+    let outcome = train(&job, &mut watch).unwrap();
+    assert_eq!(outcome, if stop_after.is_some() { Outcome::Interrupted } else { Outcome::Finished });
+    let last = *checkpoint::list_checkpoints(&out.join("checkpoints")).last().unwrap();
+    let manifest = Manifest::read(&checkpoint::checkpoint_folder(&out.join("checkpoints"), last)).unwrap();
+    (manifest.files.iter().map(|file| &file.blake3[..]).collect(), events)
+}
+
+fn data(root: &Path) {
+    pack(&root.join("packed/small"), 24, "small");
+    pack(&root.join("packed/large"), 32, "large");
+    pack(&root.join("packed/validation"), 8, "validation");
+}
+
+#[test]
+fn threads_and_interruptions_change_no_bit() {
+    let root = tempfile::tempdir().unwrap();
+    data(root.path());
+    let (whole, events) = run(root.path(), "whole", 1, None);
+    assert_eq!(run(root.path(), "threads", 3, None).0, whole);
+    // Before growth, at the growth step, inside the mask ramp, and after it.
+    for (index, stop_after) in [4, 6, 8, 12].into_iter().enumerate() {
+        let out = format!("stopped-{index}");
+        run(root.path(), &out, 2, Some(stop_after));
+        assert_eq!(run(root.path(), &out, 1, None).0, whole, "stopped after step {stop_after}");
+        let log = std::fs::read_to_string(root.path().join(&out).join("metrics.jsonl")).unwrap();
+        let steps: Vec<&str> = log.lines().filter(|line| line.contains("\"event\":\"step\"")).collect();
+        assert_eq!(steps.len(), 14, "every step stands in the log once");
+    }
+    let growths: Vec<_> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Growth { max_logit_diff, loss_before, loss_after, .. } => {
+                Some((*max_logit_diff, loss_after - loss_before))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(growths.len(), 1);
+    assert!(growths[0].0 > 0.0 && growths[0].0 < 1e-4 && growths[0].1.abs() < 1e-5, "{growths:?}");
+    assert!(corpus::verify_tree(&root.path().join("whole")).unwrap().is_clean());
+}
+
+#[test]
+fn a_checkpoint_of_another_run_or_with_a_flipped_bit_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    data(root.path());
+    run(root.path(), "out", 1, Some(4));
+    let folder = checkpoint::checkpoint_folder(&root.path().join("out/checkpoints"), 4);
+    let mut other = checkpoint::load(&folder).unwrap();
+    other.state.config_hash = "other".into();
+    other.state.step = 5;
+    checkpoint::save(&root.path().join("other"), &other).unwrap();
+    let file = folder.join("first-moment-00000.safetensors");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    assert!(matches!(checkpoint::load(&folder), Err(CheckpointError::Hash { path }) if path == file));
+}
+
+/// In float64, growing every axis alone and all at once changes no logit by more than 1e-12, with weights far from their
+/// initial values so that nothing is small by accident.
+#[test]
+fn growth_preserves_the_function_in_float64() {
+    let old = shape(2, 2, 64);
+    for new in [shape(2, 4, 64), shape(2, 2, 96), shape(5, 2, 64), shape(3, 5, 160)] {
+        let noisy = |tensor: &Tensor| (tensor + Tensor::randn_like(tensor) * 0.2).to_kind(Kind::Double);
+        tch::manual_seed(5);
+        let tensors: Vec<Tensor> = initial_tensors(&old, &mup(), &Seed::root(1)).iter().map(noisy).collect();
+        let state = OptimizerState::new(&tensors);
+        let (grown, _) = grow(&tensors, &state, (&old, &new), &mup(), &Seed::root(2));
+        let tokens = Tensor::randint(VOCABULARY as i64, [3, CONTEXT as i64], (Kind::Int64, Device::Cpu));
+        let logits = |shape, tensors, masks: Option<&Masks>| {
+            let model = Model::new(shape, mup(), tensors);
+            model.logits(&model.hidden(&tokens, masks))
+        };
+        let before = logits(old, tensors, None);
+        let masked =
+            |c| logits(new, grown.iter().map(Tensor::shallow_clone).collect(), Some(&Masks::new(&old, &new, c)));
+        let difference = |after: Tensor| (after - &before).abs().max().double_value(&[]);
+        let (at_zero, at_half) = (difference(masked(0.0)), difference(masked(0.5)));
+        assert!(at_zero < 1e-12, "{new:?}: {at_zero:e}");
+        assert!(at_half > 1e-3, "{new:?}: the mask must matter, {at_half:e}");
+    }
+}
+
+#[test]
+fn masks_at_one_are_no_masks() {
+    let (old, new) = (shape(2, 2, 64), shape(3, 4, 96));
+    let tensors = initial_tensors(&new, &mup(), &Seed::root(1));
+    let model = Model::new(new, mup(), tensors);
+    let tokens = Tensor::arange(CONTEXT as i64, (Kind::Int64, Device::Cpu)).unsqueeze(0);
+    let plain = model.hidden(&tokens, None);
+    let masked = model.hidden(&tokens, Some(&Masks::new(&old, &new, 1.0)));
+    assert!((plain - masked).abs().max().double_value(&[]) < 1e-4);
+}
+
+/// Both moments follow the weights: top-left corner kept, zeros elsewhere, and copies start from nothing.
+#[test]
+fn moments_grow_with_the_weights() {
+    let (old, new) = (shape(2, 2, 64), shape(3, 4, 96));
+    let tensors = initial_tensors(&old, &mup(), &Seed::root(1));
+    let ones: Vec<Tensor> = tensors.iter().map(Tensor::ones_like).collect();
+    let state = OptimizerState { step: 7, first: ones.iter().map(Tensor::copy).collect(), second: ones };
+    let (_, grown) = grow(&tensors, &state, (&old, &new), &mup(), &Seed::root(2));
+    assert_eq!(grown.step, 7);
+    for (spec, (first, second)) in parameter_specs(&new).iter().zip(grown.first.iter().zip(&grown.second)) {
+        let n_old: i64 = if spec.name.starts_with("blocks.2.") { 0 } else { spec.size(&old).iter().product() };
+        let ratio = if spec.name.starts_with("final_norm") { 0.5 } else { 1.0 };
+        assert_eq!(first.sum(Kind::Double).double_value(&[]), n_old as f64 * ratio, "{}", spec.name);
+        assert_eq!(second.sum(Kind::Double).double_value(&[]), n_old as f64 * ratio * ratio, "{}", spec.name);
+    }
+}
+
+/// The gradient of the unified objective against finite differences, in float64 on one weight of every tensor.
+#[test]
+fn gradients_are_derivatives() {
+    let root = tempfile::tempdir().unwrap();
+    let loader = Loader::open(&[pack(&root.path().join("rows"), 4, "rows")], CONTEXT as usize).unwrap();
+    let batch = load_batch(&loader, 0, 4, 2, CONTEXT).unwrap();
+    assert_eq!(batch.n_targets, 3 * CONTEXT + 1);
+    let (old, new) = (shape(2, 2, 64), shape(3, 3, 96));
+    let mut tensors: Vec<Tensor> =
+        initial_tensors(&new, &mup(), &Seed::root(1)).iter().map(|tensor| tensor.to_kind(Kind::Double)).collect();
+    for masks in [None, Some((old, 0.5))] {
+        let loss = |tensors: &[Tensor], with_gradients| {
+            let model = Model::new(new, mup(), tensors.iter().map(Tensor::shallow_clone).collect());
+            let mut replicas = [model.replica(), model.replica()];
+            run_batch(&batch, &mut replicas, &new, masks, with_gradients).unwrap()
+        };
+        let gradients = loss(&tensors, true).gradients;
+        for (index, gradient) in gradients.iter().enumerate() {
+            let (gradient, epsilon) = (gradient.view([-1]).double_value(&[1]), 1e-5);
+            let moved = |tensors: &mut [Tensor], by: f64| {
+                let mut weight = tensors[index].view([-1]).get(1);
+                let _ = weight.g_add_scalar_(by);
+            };
+            moved(&mut tensors, epsilon);
+            let above = exact_loss(&batch, &tensors, &new, masks);
+            moved(&mut tensors, -2.0 * epsilon);
+            let below = exact_loss(&batch, &tensors, &new, masks);
+            moved(&mut tensors, epsilon);
+            let expected = (above - below) / (2.0 * epsilon);
+            assert!((gradient - expected).abs() < 1e-6 + 1e-4 * expected.abs(), "{index}: {gradient} {expected}");
+        }
+    }
+}
+
+/// The mean loss in float64; losses leave `run_batch` as float32, too coarse for a finite difference.
+fn exact_loss(batch: &gradients::Batch, tensors: &[Tensor], shape: &Shape, masks: gradients::MaskSettings) -> f64 {
+    let model = Model::new(*shape, mup(), tensors.iter().map(Tensor::shallow_clone).collect());
+    gradients::exact_loss(batch, &model, shape, masks)
+}
+
+/// xPos: scores depend on distances only, so shifting a sequence inside the row changes nothing.
+#[test]
+fn positions_count_by_distance_only() {
+    let shape = shape(1, 2, 32);
+    let model = Model::new(shape, mup(), initial_tensors(&shape, &mup(), &Seed::root(1)));
+    // The first token is attended to by itself only, so a repeated token leaves a trace of distance alone.
+    let hidden = |n: i64| {
+        let tokens = Tensor::full([1, n], 5, (Kind::Int64, Device::Cpu));
+        model.hidden(&tokens, None)
+    };
+    let (short, long) = (hidden(4), hidden(12));
+    assert!((long.narrow(1, 0, 4) - short).abs().max().double_value(&[]) < 1e-5);
+}
+
+#[test]
+fn generation_is_a_function_of_its_seed_and_greedy_is_the_argmax() {
+    let shape = shape(1, 2, 32);
+    let model = Model::new(shape, mup(), initial_tensors(&shape, &mup(), &Seed::root(1)));
+    let draw = |temperature, seed| {
+        let sampling = Sampling { temperature, top_k: 20, n_tokens: 24 };
+        generate(&model, &shape, &[1, 2, 3], u32::MAX, &sampling, &Seed::root(seed))
+    };
+    assert_eq!(draw(1.0, 1), draw(1.0, 1));
+    assert_ne!(draw(1.0, 1), draw(1.0, 2));
+    assert_eq!(draw(0.0, 1), draw(0.0, 2));
+    let tokens = Tensor::from_slice(&[1_i64, 2, 3]).unsqueeze(0);
+    let logits = model.logits(&model.hidden(&tokens, None)).select(1, 2);
+    assert_eq!(logits.argmax(-1, false).int64_value(&[0]), i64::from(draw(0.0, 1)[0]));
+}

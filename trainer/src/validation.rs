@@ -1,0 +1,80 @@
+//! Loss on held-out rows, by language.
+
+use std::collections::BTreeMap;
+
+use loader::Loader;
+use planner::Shape;
+
+use crate::gradients::{BatchError, MaskSettings, load_batch, run_batch};
+use crate::model::Model;
+
+/// Loss on the held-out rows of one language.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Validation {
+    /// Language.
+    pub lang: String,
+    /// Mean loss in nats.
+    pub loss: f64,
+    /// Loss in bits by UTF-8 byte.
+    pub bits_per_byte: f64,
+    /// Entropy in nats of the same targets' own frequencies.
+    pub unigram_entropy: f64,
+    /// Predicted tokens.
+    pub n_targets: u64,
+}
+
+/// Targets of one language: how often each token is one, and their bytes.
+struct Targets {
+    counts: BTreeMap<u32, u64>,
+    n_targets: u64,
+    n_bytes: u64,
+}
+
+/// Computes the loss on all rows of `loader`; a row is of one language. `token_bytes[id]` is the length of a token's text.
+pub fn validate(
+    loader: &Loader,
+    replicas: &mut [Model],
+    shape: &Shape,
+    masks: MaskSettings,
+    micro_rows: u64,
+    token_bytes: &[u32],
+) -> Result<Vec<Validation>, BatchError> {
+    let batch = load_batch(loader, 0, loader.n_rows(), micro_rows, shape.context)?;
+    let result = run_batch(&batch, replicas, shape, masks, false)?;
+    let targets = count_targets(loader, token_bytes)?;
+    let by_language = result.loss_by.language.into_iter();
+    let validations = by_language.map(|(lang, loss)| {
+        let Targets { counts, n_targets, n_bytes } = &targets[&lang];
+        let share = |count: &u64| *count as f64 / *n_targets as f64;
+        Validation {
+            loss,
+            bits_per_byte: loss * *n_targets as f64 / std::f64::consts::LN_2 / (*n_bytes).max(1) as f64,
+            unigram_entropy: -counts.values().map(|count| share(count) * share(count).ln()).sum::<f64>(),
+            n_targets: *n_targets,
+            lang,
+        }
+    });
+    Ok(validations.collect())
+}
+
+fn count_targets(loader: &Loader, token_bytes: &[u32]) -> Result<BTreeMap<String, Targets>, BatchError> {
+    let mut by_language: BTreeMap<String, Targets> = BTreeMap::new();
+    for row in 0..loader.n_rows() {
+        let block = &loader.blocks(row, 1)?[0];
+        let tokens: &[u32] = block.as_ref();
+        for segment in loader.segments(row)? {
+            let targets = by_language.entry(segment.lang.clone()).or_insert_with(|| Targets {
+                counts: BTreeMap::new(),
+                n_targets: 0,
+                n_bytes: 0,
+            });
+            for position in segment.loss_spans().into_iter().flat_map(|span| span.start..span.end) {
+                let token = tokens[position as usize];
+                *targets.counts.entry(token).or_default() += 1;
+                targets.n_targets += 1;
+                targets.n_bytes += u64::from(token_bytes.get(token as usize).copied().unwrap_or(0));
+            }
+        }
+    }
+    Ok(by_language)
+}
