@@ -1,1 +1,129 @@
-fn main() {}
+//! `moso`: the only binary, the only reader of flags and environment, and the only place that prints or exits.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the crate that talks to a person")]
+
+mod args;
+mod explain;
+mod failure;
+mod inspect;
+#[cfg(feature = "torch")]
+mod model;
+mod progress;
+mod report;
+mod run_file;
+mod stages;
+mod trace;
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
+use clap::Parser;
+
+use crate::args::{Arguments, Command, RunArguments, Stage};
+use crate::failure::Failure;
+use crate::progress::Console;
+use crate::run_file::Run;
+use crate::stages::Stages;
+
+/// Set by Ctrl-C; the current shard or step is finished, then the run stops in a state it can go on from.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // A second Ctrl-C while the first is being honoured ends the process at once.
+    let handler = ctrlc::set_handler(|| {
+        if STOP.swap(true, Ordering::Relaxed) {
+            end_at_once();
+        }
+    });
+    let done = handler.context("cannot listen for Ctrl-C").map_err(Failure::bug).and_then(|()| run(arguments.command));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {:#}", failure.error);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the person asked twice")]
+fn end_at_once() {
+    std::process::exit(i32::from(failure::INTERRUPTED));
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Run { run, only, from } => run_stages(&run, |stage| match (only, from) {
+            (Some(only), _) => stage == only,
+            (None, Some(from)) => stage >= from,
+            (None, None) => true,
+        }),
+        Command::Ingest(run) => run_stages(&run, |stage| stage == Stage::Ingest),
+        Command::Tokenizer(run) => run_stages(&run, |stage| stage == Stage::Tokenizer),
+        Command::Tokenize(run) => run_stages(&run, |stage| stage == Stage::Tokenize),
+        Command::Mix(run) => run_stages(&run, |stage| stage == Stage::Mix),
+        Command::Train(run) => run_stages(&run, |stage| stage == Stage::Train),
+        Command::Eval(run) => run_stages(&run, |stage| stage == Stage::Eval),
+        Command::Report(run) => run_stages(&run, |stage| stage == Stage::Report),
+        Command::Explain { run } => {
+            print!("{}", explain::explain(&Run::read(&run)?));
+            Ok(())
+        }
+        Command::Inspect { path, rows } => inspect::inspect(&path, rows),
+        Command::Verify { path, json } => verify(&path, json),
+        Command::Trace { out, step } => trace::trace(&out, step),
+        Command::Generate(generate) => model_command(&generate),
+    }
+}
+
+#[cfg(feature = "torch")]
+fn model_command(arguments: &args::GenerateArguments) -> Result<(), Failure> {
+    model::generate(arguments)
+}
+
+#[cfg(not(feature = "torch"))]
+fn model_command(_: &args::GenerateArguments) -> Result<(), Failure> {
+    Err(Failure::no_torch())
+}
+
+fn run_stages(arguments: &RunArguments, wanted: impl Fn(Stage) -> bool) -> Result<(), Failure> {
+    let n_threads = match arguments.threads {
+        Some(n) => n.get(),
+        None => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+    };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build_global();
+    pool.context("cannot start the worker threads").map_err(Failure::bug)?;
+    let run = Run::read(&arguments.run)?;
+    let out = arguments.out.clone().unwrap_or_else(|| run.default_out());
+    let console = Console::new(arguments.json);
+    let stages = Stages::new(&run, &out, n_threads, &console, &STOP)?;
+    for stage in Stage::ALL.into_iter().filter(|&stage| wanted(stage)) {
+        stages.run(stage)?;
+    }
+    Ok(())
+}
+
+fn verify(path: &std::path::Path, json: bool) -> Result<(), Failure> {
+    let found = corpus::verify_tree(path).map_err(Failure::input)?;
+    if json {
+        let problems: Vec<_> = found
+            .problems
+            .iter()
+            .map(|problem| serde_json::json!({ "path": problem.path, "what": problem.what }))
+            .collect();
+        let line = serde_json::json!({
+            "manifests": found.n_manifests, "files": found.n_files, "bytes": found.n_bytes, "problems": problems,
+        });
+        println!("{line}");
+    } else {
+        for problem in &found.problems {
+            println!("{}: {}", problem.path.display(), problem.what);
+        }
+        let n_bytes = corpus::Count(found.n_bytes);
+        println!("{} manifests, {} files, {n_bytes} bytes re-hashed", found.n_manifests, found.n_files);
+    }
+    match found.problems.len() {
+        0 => Ok(()),
+        n => Err(Failure::input(anyhow::anyhow!("{n} files are not as they were written"))),
+    }
+}

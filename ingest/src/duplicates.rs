@@ -7,7 +7,7 @@
 //! Sketches follow Dahlgaard, Knudsen and Thorup, "Fast Similarity Sketching" (FOCS 2017): entry `i` of two sketches
 //! agrees with probability J, as with `k` separate hash functions, but at O(shingles + k log k) instead of
 //! O(shingles * k). Entries are grouped in bands of rows; two documents that agree on a whole band are compared. With
-//! 14 bands of 8 rows a pair at J = 0.75 is proposed with probability 0.77, at 0.85 with 0.99, at 0.9 with 0.9998.
+//! 14 bands of 8 rows a pair at J = 0.75 is proposed with probability 0.77, at 0.85 with 0.99, at 0.9 with 0.9996.
 //!
 //! Memory: 8 bytes a band and document for the keys, about 20 more for the index of the kept ones.
 
@@ -49,13 +49,7 @@ pub fn fingerprint(text: &str, lang: &str, kind: Kind, config: &Duplicates) -> F
 }
 
 /// [`fingerprint`] for a text whose units are at hand.
-pub(crate) fn fingerprint_units(
-    text: &str,
-    units: &Units,
-    lang: &str,
-    kind: Kind,
-    config: &Duplicates,
-) -> Fingerprint {
+pub(crate) fn fingerprint_units(text: &str, units: &Units, lang: &str, kind: Kind, config: &Duplicates) -> Fingerprint {
     let scope = xxh3_64_with_seed(lang.as_bytes(), kind as u64);
     let exact = exact_key(text, scope);
     let mut fingerprint = Fingerprint { exact, bands: Vec::new(), n_shingles: 0 };
@@ -141,10 +135,10 @@ pub(crate) fn sketch(shingles: &[u64], n_hashes: usize) -> Vec<u64> {
         for &shingle in shingles {
             let hash = mix(shingle ^ mix(round));
             let entry = match (round as usize).checked_sub(n_hashes) {
-                None => ((hash >> 32) * n_hashes as u64 >> 32) as usize,
+                None => (((hash >> 32) * n_hashes as u64) >> 32) as usize,
                 Some(entry) => entry,
             };
-            let value = round << 32 | hash & 0xFFFF_FFFF;
+            let value = (round << 32) | (hash & 0xFFFF_FFFF);
             n_empty -= usize::from(entries[entry] == EMPTY);
             entries[entry] = entries[entry].min(value);
         }
@@ -159,9 +153,9 @@ pub(crate) fn sketch(shingles: &[u64], n_hashes: usize) -> Vec<u64> {
 /// The finaliser of SplitMix64: a bijection that spreads every bit of its input.
 fn mix(value: u64) -> u64 {
     let value = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let value = (value ^ value >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let value = (value ^ value >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-    value ^ value >> 31
+    let value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    value ^ (value >> 31)
 }
 
 fn band_keys(shingles: &[u64], config: &NearDuplicates, scope: u64) -> Vec<u64> {

@@ -96,17 +96,14 @@ fn examine_document(mut found: Found, source: &Source, config: &IngestConfig) ->
         return refuse(&found, source, "unknown", "empty", "nothing is left to read".into());
     }
     let n_chars = found.text.chars().count();
-    let length = Limit {
-        rule: "too_long",
-        value: n_chars as f64,
-        bound: Bound::Max(config.document_chars_max as f64),
-    };
+    let length = Limit { rule: "too_long", value: n_chars as f64, bound: Bound::Max(config.document_chars_max as f64) };
     if length.is_broken() {
         return refuse(&found, source, "unknown", length.rule, length.to_string());
     }
     let language = detect_language(&found.text);
     if !config.languages.iter().any(|accepted| accepted == language.code) {
-        let detail = format!("{} at {:.3}, accepted {}", language.code, language.confidence, config.languages.join(", "));
+        let detail =
+            format!("{} at {:.3}, accepted {}", language.code, language.confidence, config.languages.join(", "));
         return refuse(&found, source, language.code, "language", detail);
     }
     let confidence = Limit {
@@ -188,7 +185,8 @@ fn read_documents(locator: &str, bytes: Vec<u8>, reading: &Reading) -> Result<Ve
         Reading::Html => main_text(decode_html(&bytes)).map(alone),
         Reading::Jsonl { content, url, is_html } => {
             let line = utf8(bytes)?;
-            let record = serde_json::from_str(line.trim_start_matches('\u{FEFF}')).map_err(|error| json_fault(&error))?;
+            let record =
+                serde_json::from_str(line.trim_start_matches('\u{FEFF}')).map_err(|error| json_fault(&error))?;
             let url = url.as_ref().map(|url| url.render(&record)).transpose().map_err(|error| error.to_string())?;
             let mut found = render(locator, &record, content)?;
             for found in &mut found {

@@ -9,7 +9,10 @@ use crate::rules::{Limit, Measures};
 pub fn explain(sources: &[Source], config: &IngestConfig) -> String {
     let mut plan = String::from("ingest\n");
     for source in sources {
-        push(&mut plan, &format!("source {}: {}, {}, {}", source.name, source.kind, source.license, describe(&source.reading)));
+        push(
+            &mut plan,
+            &format!("source {}: {}, {}, {}", source.name, source.kind, source.license, describe(&source.reading)),
+        );
     }
     let ChineseScript::Keep = config.chinese_script;
     push(&mut plan, &format!("unreadable records: an error beyond {}", config.bad_records_max));
@@ -53,7 +56,9 @@ fn describe(reading: &Reading) -> String {
         Reading::Jsonl { content, url, is_html } => {
             let text = match content {
                 Content::Plain(text) => format!("JSON lines, text {:?}", text.to_string()),
-                Content::Labelled { text, label } => format!("JSON lines, text {:?}, true if {label}", text.to_string()),
+                Content::Labelled { text, label } => {
+                    format!("JSON lines, text {:?}, true if {label}", text.to_string())
+                }
                 Content::Pair { true_text, false_text } => {
                     format!("JSON lines, true {:?}, false {:?}", true_text.to_string(), false_text.to_string())
                 }

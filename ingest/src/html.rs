@@ -3,7 +3,8 @@
 //! dom_smoothie (Mozilla's Readability) chooses the part of the page; turning its tree into lines is done here, because
 //! the crate's own formatter runs definition lists together. Where it finds no article, or a page so short that it
 //! has only one part, the whole body is taken. A page that is nested deeper than browsers allow is refused before it is
-//! parsed: several steps cost the square of the depth. What the crate panics on is an unreadable page, not our end.
+//! parsed: several steps cost the square of the depth. What the crate panics on is an unreadable page, not our end (the
+//! message that Rust prints about the panic is all that remains of it).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -101,7 +102,7 @@ fn with_title(title: &str, text: &str) -> String {
 fn text_below(page: &Readability, selector: &str) -> String {
     let mut text = String::new();
     let selection = page.doc.select(selector);
-    let mut open: Vec<_> = selection.nodes().iter().take(1).map(|node| (node.clone(), false)).collect();
+    let mut open: Vec<_> = selection.nodes().iter().take(1).map(|node| (*node, false)).collect();
     while let Some((node, is_end)) = open.pop() {
         if node.is_text() {
             push_words(&mut text, &node.text());
@@ -121,7 +122,7 @@ fn text_below(page: &Readability, selector: &str) -> String {
             push_gap(&mut text, gap);
             continue;
         }
-        open.push((node.clone(), true));
+        open.push((node, true));
         open.extend(node.children().into_iter().rev().map(|child| (child, false)));
     }
     text
@@ -145,8 +146,8 @@ fn gap_of(name: &str) -> Gap {
         "td" | "th" => Gap::Tab,
         "br" | "li" | "tr" | "dt" | "dd" | "option" | "caption" | "figcaption" | "summary" => Gap::Line,
         "address" | "article" | "aside" | "blockquote" | "body" | "details" | "div" | "dl" | "fieldset" | "figure"
-        | "footer" | "form" | "h1" | "h2" | "h3" | "h4" | "h5" | "h6" | "header" | "hr" | "main" | "ol" | "p" | "pre"
-        | "section" | "table" | "tbody" | "thead" | "ul" => Gap::Blank,
+        | "footer" | "form" | "h1" | "h2" | "h3" | "h4" | "h5" | "h6" | "header" | "hr" | "main" | "ol" | "p"
+        | "pre" | "section" | "table" | "tbody" | "thead" | "ul" => Gap::Blank,
         _ => Gap::None,
     }
 }
@@ -255,8 +256,8 @@ fn tag_len(tag: &str) -> usize {
 
 fn closes_itself(name: &str) -> bool {
     const NAMES: [&str; 27] = [
-        "area", "base", "br", "col", "dd", "dt", "embed", "hr", "html", "img", "input", "body", "head", "li", "link", "meta",
-        "optgroup", "option", "p", "param", "rp", "rt", "source", "td", "th", "tr", "wbr",
+        "area", "base", "br", "col", "dd", "dt", "embed", "hr", "html", "img", "input", "body", "head", "li", "link",
+        "meta", "optgroup", "option", "p", "param", "rp", "rt", "source", "td", "th", "tr", "wbr",
     ];
     NAMES.iter().any(|listed| listed.eq_ignore_ascii_case(name))
 }

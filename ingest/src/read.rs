@@ -169,7 +169,8 @@ enum Cut<'a> {
 impl<'a> RecordReader<'a> {
     /// `files` are those of each source, in order.
     pub(crate) fn new(sources: &'a [Source], files: Vec<Vec<SourceFile>>, record_bytes_max: usize) -> Self {
-        let in_order = files.into_iter().enumerate().flat_map(|(source, files)| files.into_iter().map(move |file| (source, file)));
+        let in_order =
+            files.into_iter().enumerate().flat_map(|(source, files)| files.into_iter().map(move |file| (source, file)));
         let mut files: Vec<_> = in_order.collect();
         files.reverse();
         Self { sources, files, open: None, record_bytes_max, n_bytes_read: Arc::default(), error: None }

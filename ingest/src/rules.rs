@@ -290,7 +290,9 @@ fn measure_lines(text: &str, measures: &mut Measures) {
 }
 
 fn starts_with_bullet(line: &str) -> bool {
-    line.starts_with(['•', '‣', '▪', '●', '○', '■', '□', '◦', '·', '※']) || line.starts_with("- ") || line.starts_with("* ")
+    line.starts_with(['•', '‣', '▪', '●', '○', '■', '□', '◦', '·', '※'])
+        || line.starts_with("- ")
+        || line.starts_with("* ")
 }
 
 fn top_ngram_ratio(units: &Units, n: usize) -> f64 {

@@ -1,1 +1,167 @@
-//! placeholder
+//! What the tests share: a complete `[ingest]`, sources made of strings, and a run on a chosen number of threads.
+
+mod config;
+mod duplicates;
+mod html;
+mod language;
+mod normalise;
+mod read;
+mod rules;
+mod run;
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use corpus::{Document, Dropped, Manifest, read_documents, read_dropped};
+use serde::Deserialize;
+
+use crate::{IngestConfig, IngestError, RawIngest, RawSource, Source, resolve_sources};
+
+/// The settings that the demo runs with.
+pub(crate) const SETTINGS: &str = r#"
+[ingest]
+languages = ["en", "zh"]
+language_confidence_min = 0.5
+chinese_script = "keep"
+bad_records_max = 0
+document_chars_max = "1M"
+
+[ingest.english]
+words_min = 20
+mean_word_length_min = 3.0
+mean_word_length_max = 12.0
+letter_ratio_min = 0.6
+stop_words_min = 1
+symbol_ratio_max = 0.1
+bullet_lines_max = 0.9
+ellipsis_lines_max = 0.3
+duplicate_line_ratio_max = 0.3
+top_ngram_ratio_max = 0.2
+
+[ingest.chinese]
+chars_min = 30
+han_ratio_min = 0.25
+punctuation_ratio_max = 0.35
+digit_ratio_max = 0.3
+stop_chars_min = 2
+stop_chars_from = 200
+bullet_lines_max = 0.9
+ellipsis_lines_max = 0.3
+duplicate_line_ratio_max = 0.3
+top_ngram_ratio_max = 0.3
+repeated_ngram_ratio_max = 0.6
+
+[ingest.duplicates]
+exact = true
+
+[ingest.duplicates.near]
+bands = 14
+rows = 8
+shingle_words = 5
+shingle_chars = 5
+jaccard_min = 0.75
+"#;
+
+/// A source of running text that is one JSON file.
+pub(crate) const PLAIN: &str = r#"
+[[source]]
+name = "web"
+path = "web.jsonl"
+format = "jsonl"
+kind = "plain"
+license = "CC0-1.0"
+text = "{text}"
+"#;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RunFile {
+    #[serde(default)]
+    source: Vec<RawSource>,
+    ingest: RawIngest,
+}
+
+pub(crate) fn settings() -> IngestConfig {
+    settings_with(&[])
+}
+
+/// The settings with some lines replaced.
+pub(crate) fn settings_with(changes: &[(&str, &str)]) -> IngestConfig {
+    let mut text = SETTINGS.to_owned();
+    for (from, to) in changes {
+        assert!(text.contains(from), "{from} is no line of the settings");
+        text = text.replacen(from, to, 1);
+    }
+    IngestConfig::try_from(toml::from_str::<RunFile>(&text).unwrap().ingest).unwrap()
+}
+
+pub(crate) fn sources(text: &str, folder: &Path) -> Vec<Source> {
+    resolve_sources(toml::from_str::<RunFile>(&format!("{text}\n{SETTINGS}")).unwrap().source, folder).unwrap()
+}
+
+pub(crate) struct Output {
+    pub(crate) manifest: Manifest,
+    pub(crate) documents: Vec<Document>,
+    pub(crate) dropped: Vec<Dropped>,
+    pub(crate) bytes: Vec<Vec<u8>>,
+}
+
+pub(crate) fn run_on(sources: &[Source], config: &IngestConfig, n_threads: usize) -> Result<Output, IngestError> {
+    let out = tempfile::tempdir().unwrap();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
+    let go_on = |_| ControlFlow::Continue(());
+    let manifest = pool.install(|| {
+        let parents = crate::source_parents(sources)?;
+        crate::run(sources, config, out.path(), "config hash", parents, &go_on)
+    })?;
+    let (documents_folder, dropped_folder) = (out.path().join("documents"), out.path().join("dropped"));
+    let dropped_manifest = Manifest::read(&dropped_folder).unwrap();
+    assert_eq!(Manifest::read(&documents_folder).unwrap(), manifest);
+    assert!(corpus::verify_tree(out.path()).unwrap().is_clean());
+    let mut paths = manifest.paths(&documents_folder);
+    let documents = paths.iter().flat_map(|path| read_documents(path).unwrap().0).collect();
+    let dropped_paths = dropped_manifest.paths(&dropped_folder);
+    let dropped = dropped_paths.iter().flat_map(|path| read_dropped(path).unwrap()).collect();
+    paths.extend(dropped_paths);
+    paths.extend([documents_folder.join(Manifest::NAME), dropped_folder.join(Manifest::NAME)]);
+    let bytes = paths.iter().map(|path| fs::read(path).unwrap()).collect();
+    Ok(Output { manifest, documents, dropped, bytes })
+}
+
+/// JSON lines with a field `text`.
+pub(crate) fn json_lines<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+    texts.into_iter().map(|text| format!("{}\n", serde_json::json!({ "text": text }))).collect()
+}
+
+/// Numbers from a seed: good enough to make texts with, the same everywhere.
+pub(crate) struct Numbers(pub(crate) u64);
+
+impl Numbers {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % bound
+    }
+}
+
+const ENGLISH_WORDS: &str = "the river and its valley have been home to people who fish with nets that are made of \
+    reed while others grow rice on terraces above water because floods come every spring after snow melts in high \
+    mountains where few roads lead through forest toward towns built from stone long before trade reached them";
+
+const CHINESE_CHARS: &str = "这条河的两岸住着许多人家他们用芦苇编成渔网在水里捕鱼也在山坡上种稻子因为每年春天雪化了以后就会涨大水\
+    所以房子都建得很高路也不好走只有几个小镇用石头修了桥和城墙那里很早就有人做生意了";
+
+/// English that passes every rule; two of the same seed are the same, two of different seeds share nothing.
+pub(crate) fn english(seed: u64, n_words: usize) -> String {
+    let words: Vec<&str> = ENGLISH_WORDS.split_whitespace().collect();
+    let mut numbers = Numbers(seed);
+    let sentence = |index: usize, word: &str| if index % 11 == 10 { format!("{word}.") } else { word.to_owned() };
+    (0..n_words).map(|index| sentence(index, words[numbers.below(words.len())])).collect::<Vec<_>>().join(" ")
+}
+
+/// Chinese that passes every rule.
+pub(crate) fn chinese(seed: u64, n_chars: usize) -> String {
+    let chars: Vec<char> = CHINESE_CHARS.chars().filter(|char| char.is_alphanumeric()).collect();
+    let mut numbers = Numbers(seed);
+    (0..n_chars).map(|index| if index % 15 == 14 { '。' } else { chars[numbers.below(chars.len())] }).collect()
+}

@@ -23,4 +23,6 @@ mod tests;
 
 pub use cost::{Cost, formula_flops};
 pub use shape::{MuP, Shape};
-pub use stage::{Batch, Growth, LearningRate, Operator, PlanError, RunPlan, StagePlan, StageRequest, plan};
+pub use stage::{
+    Batch, Growth, LearningRate, Operator, OptimizerSettings, PlanError, RunPlan, StagePlan, StageRequest, plan,
+};

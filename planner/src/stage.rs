@@ -58,6 +58,22 @@ impl LearningRate {
     }
 }
 
+/// Settings of the optimizer that hold for the whole run (FLM-101B: 0.9, 0.95, 0.1, 1.0; its epsilon is not stated).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OptimizerSettings {
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub epsilon: f64,
+    /// Weight decay of matrices and embedding.
+    pub weight_decay: f64,
+    /// Largest L2 norm of all gradients together; longer ones are scaled down to it.
+    pub clip: f64,
+}
+
 /// A growth step at the start of a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

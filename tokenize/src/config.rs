@@ -69,15 +69,6 @@ impl TokenizerConfig {
         }
     }
 
-    /// The number of ids, where it is known before anything is read.
-    pub fn n_ids(&self) -> Option<u64> {
-        match self {
-            Self::Cl100kBase => Some(100_259),
-            Self::Train { ids, .. } => Some(u64::from(*ids)),
-            Self::RankFile(_) | Self::TokenizerJson(_) => None,
-        }
-    }
-
     /// The plan as text.
     pub fn explain(&self) -> String {
         match self {

@@ -30,7 +30,9 @@ pub use bpe::Encoder;
 pub use config::{RawTokenizer, TokenizerConfig};
 pub use export::{TokenizerJsonError, from_tokenizer_json, to_tokenizer_json};
 pub use import::{ImportError, LineError, cl100k_base, read_tiktoken};
-pub use run::{TOKENIZER_FORMAT, TokenizeError, load_tokenizer, make_tokenizer, token_lengths, tokenize};
+pub use run::{
+    TOKENIZER_FORMAT, TokenizeError, load_tokenizer, make_tokenizer, n_ids, token_lengths, tokenize, tokenizer_parents,
+};
 pub use scanner::{Pretokens, pretokens};
 pub use train::{TrainError, train};
 pub use vocabulary::{StreamDecoder, TokenId, Vocabulary, VocabularyError, decode};

@@ -22,6 +22,9 @@ use crate::vocabulary::Vocabulary;
 /// Version of `tokenizer/`.
 pub const TOKENIZER_FORMAT: u32 = 1;
 
+/// cl100k_base's 100,256 ranks and our three special ids.
+const CL100K_IDS: u64 = 100_259;
+
 /// Documents that one encoder takes in a row: enough to warm its cache, few enough to share the work evenly.
 const DOCUMENTS_PER_TASK: usize = 64;
 
@@ -61,16 +64,15 @@ pub fn make_tokenizer(
     config_hash: &str,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<(), TokenizeError> {
-    let mut parents = Vec::new();
+    let parents = tokenizer_parents(out, config)?;
     let vocabulary = match config {
         TokenizerConfig::Cl100kBase => cl100k_base(),
         TokenizerConfig::RankFile(path) => read_tiktoken(&read(path)?, &path.display().to_string())?,
         TokenizerConfig::TokenizerJson(path) => parse_tokenizer(path)?,
         TokenizerConfig::Train { ids, sample_bytes, language } => {
             let documents = out.join("documents");
-            let (manifest, hash) = Manifest::read_with_hash(&documents)?;
-            parents.push(Parent { name: "documents".to_owned(), hash });
-            let texts = sample(&manifest.paths(&documents), *sample_bytes, language, seed, held_out)?;
+            let texts =
+                sample(&Manifest::read(&documents)?.paths(&documents), *sample_bytes, language, seed, held_out)?;
             train(&texts.iter().map(String::as_str).collect::<Vec<_>>(), *ids as usize, progress)?
         }
     };
@@ -90,6 +92,28 @@ pub fn make_tokenizer(
     manifest.details = json!({ "ids": vocabulary.n_ids(), "ids_padded": vocabulary.n_ids_padded() });
     manifest.commit(folder.path())?;
     Ok(())
+}
+
+/// What a tokenizer is made from: the documents it is trained on, or the file it is read from.
+pub fn tokenizer_parents(out: &Path, config: &TokenizerConfig) -> Result<Vec<Parent>, TokenizeError> {
+    let (name, hash) = match config {
+        TokenizerConfig::Cl100kBase => return Ok(Vec::new()),
+        TokenizerConfig::RankFile(path) | TokenizerConfig::TokenizerJson(path) => {
+            ("imported file", corpus::hash_file(path)?)
+        }
+        TokenizerConfig::Train { .. } => ("documents", Manifest::read_with_hash(&out.join("documents"))?.1),
+    };
+    Ok(vec![Parent { name: name.to_owned(), hash }])
+}
+
+/// Number of ids that a configuration gives, padding not counted. Reads an imported file; runs nothing.
+pub fn n_ids(config: &TokenizerConfig) -> Result<u64, TokenizeError> {
+    match config {
+        TokenizerConfig::Cl100kBase => Ok(CL100K_IDS),
+        TokenizerConfig::Train { ids, .. } => Ok(u64::from(*ids)),
+        TokenizerConfig::RankFile(path) => Ok(read_tiktoken(&read(path)?, &path.display().to_string())?.n_ids() as u64),
+        TokenizerConfig::TokenizerJson(path) => Ok(parse_tokenizer(path)?.n_ids() as u64),
+    }
 }
 
 /// The vocabulary of a run.

@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use thiserror::Error;
 
+use crate::gradients::MaskSettings;
+use crate::model::{Masks, Model};
 use crate::optimizer::OptimizerState;
 use crate::parameters::parameter_specs;
 
@@ -73,6 +75,24 @@ pub struct Checkpoint {
     pub tensors: Vec<Tensor>,
     /// Moments and number of updates.
     pub optimizer: OptimizerState,
+}
+
+impl Checkpoint {
+    /// The model, over the same memory.
+    pub fn model(&self) -> Model {
+        let tensors = self.tensors.iter().map(Tensor::shallow_clone).collect();
+        Model::new(self.state.shape, self.state.mup, tensors)
+    }
+
+    /// The shape before growth and the mask of new coordinates, where they still ramp.
+    pub fn mask_settings(&self) -> MaskSettings {
+        self.state.masks.map(|masks| (masks.from, masks.value))
+    }
+
+    /// Masks for [`Model::hidden`], where there are any.
+    pub fn masks(&self) -> Option<Masks> {
+        self.mask_settings().map(|(old, c)| Masks::new(&old, &self.state.shape, c))
+    }
 }
 
 /// A checkpoint that cannot be written or used.

@@ -1,10 +1,9 @@
 //! Text from a model: the plain way, one whole forward pass for each token.
 
 use corpus::Seed;
-use planner::Shape;
 use tch::{Kind, Tensor};
 
-use crate::model::Model;
+use crate::checkpoint::Checkpoint;
 
 /// How to draw the next token.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,13 +21,14 @@ pub struct Sampling {
 ///
 /// # Panics
 /// Where the prompt is empty.
-pub fn generate(model: &Model, shape: &Shape, prompt: &[u32], stop: u32, sampling: &Sampling, seed: &Seed) -> Vec<u32> {
+pub fn generate(checkpoint: &Checkpoint, prompt: &[u32], stop: u32, sampling: &Sampling, seed: &Seed) -> Vec<u32> {
     assert!(!prompt.is_empty(), "a continuation needs something to continue");
+    let context = checkpoint.state.shape.context as usize;
     let mut tokens = prompt.to_vec();
     for index in 0..sampling.n_tokens {
-        let window = &tokens[tokens.len().saturating_sub(shape.context as usize)..];
+        let window = &tokens[tokens.len().saturating_sub(context)..];
         let next = draw(
-            &next_logits(model, window),
+            &next_logits(checkpoint, window),
             sampling,
             seed.below(index as u64, 1 << 53) as f64 / (1_u64 << 53) as f64,
         );
@@ -40,10 +40,11 @@ pub fn generate(model: &Model, shape: &Shape, prompt: &[u32], stop: u32, samplin
     tokens.split_off(prompt.len())
 }
 
-fn next_logits(model: &Model, tokens: &[u32]) -> Vec<f32> {
+fn next_logits(checkpoint: &Checkpoint, tokens: &[u32]) -> Vec<f32> {
+    let model = checkpoint.model();
     tch::no_grad(|| {
         let ids: Vec<i64> = tokens.iter().map(|&token| i64::from(token)).collect();
-        let hidden = model.hidden(&Tensor::from_slice(&ids).unsqueeze(0), None);
+        let hidden = model.hidden(&Tensor::from_slice(&ids).unsqueeze(0), checkpoint.masks().as_ref());
         let last = hidden.narrow(1, ids.len() as i64 - 1, 1);
         Vec::try_from(model.logits(&last).view([-1]).to_kind(Kind::Float)).expect("logits are a float vector")
     })
@@ -66,4 +67,16 @@ fn draw(logits: &[f32], sampling: &Sampling, point: f64) -> u32 {
         }
     }
     order[order.len() - 1] as u32
+}
+
+/// The most likely next token after every position of `tokens`, at most as many as the context.
+pub fn most_likely(checkpoint: &Checkpoint, tokens: &[u32]) -> Vec<u32> {
+    let model = checkpoint.model();
+    let ids: Vec<i64> = tokens.iter().map(|&token| i64::from(token)).collect();
+    let next = tch::no_grad(|| {
+        let hidden = model.hidden(&Tensor::from_slice(&ids).unsqueeze(0), checkpoint.masks().as_ref());
+        model.logits(&hidden).argmax(-1, false).view([-1])
+    });
+    let next: Vec<i64> = Vec::try_from(next).expect("indices are an integer vector");
+    next.into_iter().map(|id| id as u32).collect()
 }

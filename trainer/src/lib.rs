@@ -25,10 +25,10 @@ mod validation;
 mod tests;
 
 pub use checkpoint::{Checkpoint, CheckpointError, RunState};
-pub use generate::{Sampling, generate};
+pub use generate::{Sampling, generate, most_likely};
 pub use metrics::{Event, Seconds};
 pub use model::{Masks, Model};
-pub use optimizer::{OptimizerSettings, OptimizerState};
+pub use optimizer::OptimizerState;
 pub use parameters::{Axis, ParameterSpec, Role, initial_tensors, parameter_specs};
 pub use run::{Outcome, TRAIN_FORMAT, TrainError, TrainJob, matmul_peak, train};
-pub use validation::{Validation, validate};
+pub use validation::{Validation, validate_folder};

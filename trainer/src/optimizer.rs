@@ -1,27 +1,10 @@
 //! AdamW over state that we own: it can be checkpointed, and it can grow.
 
-use planner::{MuP, Shape};
-use serde::{Deserialize, Serialize};
+use planner::{MuP, OptimizerSettings, Shape};
 use tch::Tensor;
 use torch_ext::{AdamW, Moments, TorchError, adamw_step, total_norm};
 
 use crate::parameters::{Role, parameter_specs};
-
-/// Settings of the optimizer that hold for the whole run (FLM-101B: 0.9, 0.95, 0.1, 1.0; its epsilon is not stated).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OptimizerSettings {
-    /// Decay of the first moment.
-    pub beta1: f64,
-    /// Decay of the second moment.
-    pub beta2: f64,
-    /// Added to the root of the second moment.
-    pub epsilon: f64,
-    /// Weight decay of matrices and embedding.
-    pub weight_decay: f64,
-    /// Largest L2 norm of all gradients together; longer ones are scaled down to it.
-    pub clip: f64,
-}
 
 /// Both Adam moments of every tensor, and the number of updates so far.
 #[derive(Debug, Default)]

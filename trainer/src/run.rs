@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use corpus::{FileEntry, FileError, Manifest, Parent, Seed};
 use loader::{LoadError, Loader};
-use planner::{RunPlan, StagePlan};
+use planner::{OptimizerSettings, RunPlan, StagePlan};
 use tch::{Device, Kind, Tensor};
 use thiserror::Error;
 
@@ -17,7 +17,7 @@ use crate::gradients::{BatchError, MaskSettings, load_batch, run_batch};
 use crate::growth::grow;
 use crate::metrics::{Event, MetricsLog, Seconds};
 use crate::model::{Masks, Model};
-use crate::optimizer::{OptimizerSettings, OptimizerState, gradient_norm, update};
+use crate::optimizer::{OptimizerState, gradient_norm, update};
 use crate::parameters::initial_tensors;
 use crate::validation::validate;
 

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use corpus::{DocId, Kind as DocumentKind, Manifest, PackedWriter, Seed, Segment, Span};
 use loader::Loader;
-use planner::{Batch, Growth, LearningRate, MuP, Operator, RunPlan, Shape, StageRequest, plan};
+use planner::{Batch, Growth, LearningRate, MuP, Operator, OptimizerSettings, RunPlan, Shape, StageRequest, plan};
 use tch::{Device, Kind, Tensor};
 
 use crate::gradients::{load_batch, run_batch};
@@ -264,16 +264,16 @@ fn positions_count_by_distance_only() {
 
 #[test]
 fn generation_is_a_function_of_its_seed_and_greedy_is_the_argmax() {
-    let shape = shape(1, 2, 32);
-    let model = Model::new(shape, mup(), initial_tensors(&shape, &mup(), &Seed::root(1)));
+    let root = tempfile::tempdir().unwrap();
+    data(root.path());
+    run(root.path(), "out", 1, Some(4));
+    let checkpoint = checkpoint::load(&checkpoint::checkpoint_folder(&root.path().join("out/checkpoints"), 4)).unwrap();
     let draw = |temperature, seed| {
         let sampling = Sampling { temperature, top_k: 20, n_tokens: 24 };
-        generate(&model, &shape, &[1, 2, 3], u32::MAX, &sampling, &Seed::root(seed))
+        generate(&checkpoint, &[1, 2, 3], u32::MAX, &sampling, &Seed::root(seed))
     };
     assert_eq!(draw(1.0, 1), draw(1.0, 1));
     assert_ne!(draw(1.0, 1), draw(1.0, 2));
     assert_eq!(draw(0.0, 1), draw(0.0, 2));
-    let tokens = Tensor::from_slice(&[1_i64, 2, 3]).unsqueeze(0);
-    let logits = model.logits(&model.hidden(&tokens, None)).select(1, 2);
-    assert_eq!(logits.argmax(-1, false).int64_value(&[0]), i64::from(draw(0.0, 1)[0]));
+    assert_eq!(most_likely(&checkpoint, &[1, 2, 3])[2], draw(0.0, 1)[0]);
 }

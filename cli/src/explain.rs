@@ -1,0 +1,118 @@
+//! `moso explain`: every stage's plan as text. A function of the run file alone.
+
+use std::fmt::Write;
+
+use corpus::Count;
+use planner::{Growth, Operator, StagePlan};
+
+use crate::run_file::Run;
+
+/// The whole plan.
+pub(crate) fn explain(run: &Run) -> String {
+    let mut text = format!("run {}, seed {}\n\n", run.name, run.seed_value);
+    text.push_str(&ingest::explain(&run.sources, &run.ingest));
+    text.push_str("\ntokenizer\n");
+    text.push_str(&run.tokenizer.explain());
+    text.push_str("\ntokenize\n  every document: its tokens, then <|endoftext|>; a proposition: its tokens, its label, then <|endoftext|>\n");
+    text.push_str("  loss: plain text and instructions on every token, propositions on the label only\n");
+    text.push_str("\nmix\n");
+    let (share, rows) = (run.eval.held_out.0 * 100.0, run.eval.rows);
+    let _ = writeln!(text, "  held out by document: {share} %, packed/validation has {rows} rows of each language");
+    text.push_str(&mixer::explain(&run.mixes, run.context()));
+    text.push_str("\ntrain\n");
+    run.plan.stages.iter().for_each(|stage| explain_stage(&mut text, run, stage));
+    explain_settings(&mut text, run);
+    explain_eval(&mut text, run);
+    text
+}
+
+fn explain_stage(text: &mut String, run: &Run, stage: &StagePlan) {
+    let shape = &stage.shape;
+    let _ = writeln!(text, "  stage {}", stage.name);
+    let _ = writeln!(
+        text,
+        "    model      {} layers, hidden {}, {} heads of {}, ffn {}: {} parameters ({:.2} x muP base width)",
+        shape.layers,
+        shape.hidden,
+        shape.heads,
+        shape.head_size(),
+        shape.ffn,
+        Count(shape.n_parameters()),
+        run.plan.mup.width_ratio(shape),
+    );
+    match stage.growth {
+        None => text.push_str("    starts     from the weights of the stage before, or from new ones\n"),
+        Some(Growth { operator: Operator::Masked, ramp_tokens }) => {
+            let _ = writeln!(
+                text,
+                "    grows      masked, preserves the function; masks rise from 0 to 1 over {ramp_tokens} tokens = {} steps",
+                stage.n_ramp_steps
+            );
+        }
+    }
+    let _ = writeln!(
+        text,
+        "    steps      {} to {}: {} tokens, {} rows a step in micro-batches of {}",
+        stage.first_step + 1,
+        stage.first_step + stage.n_steps,
+        stage.n_tokens(),
+        stage.batch.rows,
+        stage.batch.micro_rows
+    );
+    let rate = stage.learning_rate;
+    let _ = writeln!(
+        text,
+        "    lr         {:e}, warm-up over {} tokens, cosine to {:e}; hidden matrices / {:.2}",
+        rate.peak,
+        rate.warmup_tokens,
+        rate.end,
+        run.plan.mup.width_ratio(shape)
+    );
+    let _ = writeln!(text, "    compute    {:.2} TFLOP", stage.flops() / 1e12);
+}
+
+fn explain_settings(text: &mut String, run: &Run) {
+    let optimizer = &run.optimizer;
+    let mup = &run.plan.mup;
+    let _ = writeln!(
+        text,
+        "  optimizer    AdamW, betas {} and {}, epsilon {:e}, weight decay {}, clip {}",
+        optimizer.beta1, optimizer.beta2, optimizer.epsilon, optimizer.weight_decay, optimizer.clip
+    );
+    let _ = writeln!(
+        text,
+        "  muP          base width {}, init std {}, input x {}, logits x {}",
+        mup.base_width, mup.init_std, mup.input_multiplier, mup.output_multiplier
+    );
+    let _ = writeln!(
+        text,
+        "  checkpoints  every {} steps and at every stage's end; the last {} and every stage's last are kept",
+        run.checkpoint_every, run.keep_last
+    );
+    let _ = writeln!(text, "  validation   every {} steps and at every stage's end", run.validate_every);
+    let (grown, scratch) = (run.plan.flops() / 1e12, run.plan.from_scratch_flops() / 1e12);
+    let _ = writeln!(
+        text,
+        "  in all       {} tokens, {} steps, {grown:.2} TFLOP; the last model from scratch on as many tokens: {scratch:.2} TFLOP",
+        run.plan.n_tokens(),
+        run.plan.n_steps()
+    );
+}
+
+fn explain_eval(text: &mut String, run: &Run) {
+    let eval = &run.eval;
+    let _ = writeln!(
+        text,
+        "\neval\n  loss and bits per byte on packed/validation; iq_counting (148), iq_replace_lowercase (300)"
+    );
+    let _ = writeln!(
+        text,
+        "  {} samples of {} tokens, temperature {}, top {}",
+        eval.prompts.len(),
+        eval.sample_tokens,
+        eval.temperature,
+        eval.top_k
+    );
+    let cost = run.report.cost;
+    let _ = writeln!(text, "\nreport\n  {:?}; ${} an hour, {} W", run.report.title, cost.usd_per_hour, cost.watts);
+}

@@ -1,0 +1,84 @@
+//! Commands and output that need libtorch: what training shows while it runs, and `moso generate`.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use corpus::{Count, Seed};
+use planner::Cost;
+use tokenize::{Encoder, StreamDecoder, TokenId, load_tokenizer};
+use trainer::checkpoint::{checkpoint_folder, list_checkpoints, load};
+use trainer::{Event, Sampling};
+
+use crate::args::GenerateArguments;
+use crate::failure::Failure;
+use crate::progress::Progress;
+
+/// Draws an event: steps move the bar, everything else stays as a line.
+pub(crate) fn show(progress: &Progress<'_>, event: &Event, cost: &Cost) {
+    match event {
+        Event::Step { tokens, loss, tokens_per_s, model_flops_per_s, share_of_peak, .. } => {
+            let seconds = *tokens as f64 / tokens_per_s;
+            let message = format!(
+                "loss {loss:.3}  {tokens_per_s:.0} tokens/s  {:.0} GFLOP/s ({:.0} % of peak)  about ${:.4}",
+                model_flops_per_s / 1e9,
+                share_of_peak * 100.0,
+                cost.usd(seconds),
+            );
+            progress.set(*tokens, &message);
+        }
+        Event::Growth { stage_from, stage_to, max_logit_diff, loss_before, loss_after, parameters, .. } => {
+            progress.note(&format!(
+                "grew {stage_from} -> {stage_to}: {} -> {} parameters, max |logit difference| {max_logit_diff:.1e}, loss \
+                 {loss_before:.4} -> {loss_after:.4}",
+                Count(parameters.0),
+                Count(parameters.1),
+            ));
+        }
+        Event::Validation { step, lang, loss, bits_per_byte, unigram_entropy, .. } => {
+            progress.note(&format!(
+                "step {step}: {lang} held-out loss {loss:.3} nats ({bits_per_byte:.3} bits per byte; unigrams {unigram_entropy:.3})"
+            ));
+        }
+        Event::Resume { what, .. } => progress.note(&format!("going on from {what}")),
+        Event::Checkpoint { .. } => {}
+    }
+}
+
+/// Continues a prompt and prints it token by token.
+pub(crate) fn generate(arguments: &GenerateArguments) -> Result<(), Failure> {
+    let folder = find_checkpoint(&arguments.checkpoint)?;
+    let out = folder.parent().and_then(Path::parent).unwrap_or(Path::new("."));
+    let vocabulary = load_tokenizer(out)?;
+    let checkpoint = load(&folder)?;
+    let mut prompt = Vec::new();
+    Encoder::new(&vocabulary).encode(&arguments.prompt, &mut prompt);
+    if prompt.is_empty() {
+        return Err(Failure::run_file(anyhow!("--prompt must not be empty")));
+    }
+    let sampling = Sampling { temperature: arguments.temperature, top_k: 50, n_tokens: arguments.tokens };
+    let seed = Seed::root(arguments.seed);
+    let continued = trainer::generate(&checkpoint, &prompt, vocabulary.end_of_text().0, &sampling, &seed);
+    let mut decoder = StreamDecoder::new(&vocabulary);
+    let mut text = arguments.prompt.clone();
+    continued.into_iter().for_each(|id| text.push_str(&decoder.push(TokenId(id))));
+    text.push_str(&decoder.finish());
+    let written = writeln!(std::io::stdout(), "{text}");
+    written.map_err(Failure::environment)
+}
+
+/// The checkpoint itself, or the newest of a run's folder or its `checkpoints/`.
+fn find_checkpoint(path: &Path) -> Result<PathBuf, Failure> {
+    if path.join("state.json").is_file() {
+        return Ok(path.to_owned());
+    }
+    for folder in [path.to_owned(), path.join("checkpoints")] {
+        if let Some(&step) = list_checkpoints(&folder).last() {
+            return Ok(checkpoint_folder(&folder, step));
+        }
+    }
+    Err(Failure::input(anyhow!(
+        "{} holds no checkpoint: name a run's folder or one checkpoints/step-N",
+        path.display()
+    )))
+}

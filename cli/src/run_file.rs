@@ -1,0 +1,253 @@
+//! The run file: one TOML that describes one complete run. Unknown keys are refused with line and column.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use corpus::{Count, Seed, Share, hash_bytes};
+use ingest::{IngestConfig, RawIngest, RawSource, Source, resolve_sources};
+use mixer::{Mix, StageMix};
+use planner::{
+    Batch, Cost, Growth, LearningRate, MuP, Operator, OptimizerSettings, RunPlan, Shape, StageRequest, plan,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokenize::{RawTokenizer, TokenizerConfig};
+
+use crate::failure::Failure;
+
+/// Embedding rows are padded to a multiple of this.
+const VOCABULARY_MULTIPLE: u64 = 128;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRun {
+    seed: u64,
+    source: Vec<RawSource>,
+    ingest: RawIngest,
+    tokenizer: RawTokenizer,
+    stage: Vec<RawStage>,
+    train: RawTrain,
+    eval: EvalConfig,
+    report: ReportConfig,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawStage {
+    name: String,
+    tokens: Count,
+    mix: Mix,
+    shape: RawShape,
+    batch: Batch,
+    lr: RawLearningRate,
+    parallel: Parallel,
+    growth: Option<RawGrowth>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawShape {
+    layers: u64,
+    hidden: u64,
+    heads: u64,
+    ffn: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawLearningRate {
+    peak: f64,
+    end: f64,
+    warmup: Count,
+}
+
+/// Ways to share a model and its data among GPUs.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parallel {
+    tensor: u64,
+    pipeline: u64,
+    data: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawGrowth {
+    operator: Operator,
+    ramp: Count,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTrain {
+    context: u64,
+    mup: MuP,
+    optimizer: OptimizerSettings,
+    checkpoint_every: u64,
+    keep_last: usize,
+    validate_every: u64,
+}
+
+/// `[eval]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EvalConfig {
+    /// Share of all documents that is never trained on.
+    pub(crate) held_out: Share,
+    /// Rows of plain held-out text for each language.
+    pub(crate) rows: u64,
+    /// Beginnings of the samples.
+    pub(crate) prompts: Vec<String>,
+    /// Tokens of a sample.
+    pub(crate) sample_tokens: usize,
+    /// How adventurous samples are.
+    pub(crate) temperature: f64,
+    /// Only so many of the most likely tokens are drawn from.
+    pub(crate) top_k: usize,
+}
+
+/// `[report]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReportConfig {
+    /// Headline of the page.
+    pub(crate) title: String,
+    /// What the machine costs.
+    pub(crate) cost: Cost,
+}
+
+/// A run file that was read and checked.
+pub(crate) struct Run {
+    pub(crate) name: String,
+    pub(crate) seed_value: u64,
+    pub(crate) sources: Vec<Source>,
+    pub(crate) ingest: IngestConfig,
+    pub(crate) tokenizer: TokenizerConfig,
+    pub(crate) mixes: Vec<StageMix>,
+    pub(crate) plan: RunPlan,
+    pub(crate) optimizer: OptimizerSettings,
+    pub(crate) checkpoint_every: u64,
+    pub(crate) keep_last: usize,
+    pub(crate) validate_every: u64,
+    pub(crate) eval: EvalConfig,
+    pub(crate) report: ReportConfig,
+}
+
+impl Run {
+    /// Reads and checks a run file. Reads none of its sources.
+    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read the run file {}", path.display()));
+        let text = text.map_err(Failure::run_file)?;
+        let raw: RawRun =
+            toml::from_str(&text).map_err(|error| anyhow!("{}: {error}", path.display())).map_err(Failure::run_file)?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let folder = path.parent().unwrap_or(Path::new(""));
+        Self::check(raw, name, folder).with_context(|| path.display().to_string()).map_err(Failure::run_file)
+    }
+
+    fn check(raw: RawRun, name: String, folder: &Path) -> anyhow::Result<Self> {
+        let RawRun { seed, source, ingest, tokenizer, stage, train, eval, report } = raw;
+        let RawTrain { context, mup, optimizer, checkpoint_every, keep_last, validate_every } = train;
+        let tokenizer = TokenizerConfig::new(tokenizer, folder).map_err(|what| anyhow!("[tokenizer] {what}"))?;
+        let n_ids = tokenize::n_ids(&tokenizer).context("[tokenizer]")?;
+        let vocabulary = n_ids.next_multiple_of(VOCABULARY_MULTIPLE);
+        let mixes: Vec<(String, Mix)> = stage.iter().map(|stage| (stage.name.clone(), stage.mix.clone())).collect();
+        let requests = stage.into_iter().map(|stage| stage_request(stage, context, vocabulary));
+        let plan = plan(&requests.collect::<anyhow::Result<Vec<_>>>()?, mup)?;
+        anyhow::ensure!(
+            checkpoint_every > 0 && validate_every > 0,
+            "[train] checkpoint_every and validate_every must be at least 1"
+        );
+        anyhow::ensure!(eval.rows > 0, "[eval] rows must be at least 1");
+        let mixes: Vec<StageMix> = mixes
+            .into_iter()
+            .zip(&plan.stages)
+            .map(|((name, mix), stage)| StageMix { name, n_rows: stage.n_rows(), mix })
+            .collect();
+        for stage in &mixes {
+            stage.mix.shares().map_err(|what| anyhow!("stage {}: {what}", stage.name))?;
+            let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+            let is_name = !stage.name.is_empty() && stage.name.bytes().all(safe) && !stage.name.starts_with('.');
+            anyhow::ensure!(
+                is_name && stage.name != mixer::VALIDATION,
+                "stage {:?}: names a folder; use letters, digits, - and _",
+                stage.name
+            );
+            anyhow::ensure!(
+                mixes.iter().filter(|other| other.name == stage.name).count() == 1,
+                "two stages are called {:?}",
+                stage.name
+            );
+        }
+        Ok(Self {
+            name,
+            seed_value: seed,
+            sources: resolve_sources(source, folder)?,
+            ingest: IngestConfig::try_from(ingest)?,
+            tokenizer,
+            mixes,
+            plan,
+            optimizer,
+            checkpoint_every,
+            keep_last,
+            validate_every,
+            eval,
+            report,
+        })
+    }
+
+    /// The seed every stream of the run comes from.
+    pub(crate) fn seed(&self) -> Seed {
+        Seed::root(self.seed_value)
+    }
+
+    /// Tokens that a row predicts.
+    pub(crate) fn context(&self) -> usize {
+        self.plan.stages[0].shape.context as usize
+    }
+
+    /// Where the run goes if nobody says otherwise.
+    pub(crate) fn default_out(&self) -> PathBuf {
+        Path::new("out").join(&self.name)
+    }
+
+    /// Every setting that can change a result, by the stage whose result it changes.
+    pub(crate) fn resolved(&self) -> Value {
+        json!({
+            "ingest": { "sources": self.sources, "ingest": self.ingest },
+            "tokenizer": { "tokenizer": self.tokenizer, "seed": self.seed_value, "held_out": self.eval.held_out },
+            "tokenize": {},
+            "mix": {
+                "stages": self.mixes, "context": self.context(), "seed": self.seed_value,
+                "held_out": self.eval.held_out, "rows": self.eval.rows,
+            },
+            "train": { "plan": self.plan, "optimizer": self.optimizer, "seed": self.seed_value },
+            "eval": { "eval": self.eval, "seed": self.seed_value },
+            "report": self.report,
+        })
+    }
+
+    /// Hash of the settings of one stage.
+    pub(crate) fn config_hash(&self, stage: &str) -> String {
+        hash_bytes(self.resolved()[stage].to_string().as_bytes())
+    }
+}
+
+fn stage_request(raw: RawStage, context: u64, vocabulary: u64) -> anyhow::Result<StageRequest> {
+    let RawStage { name, tokens, mix: _, shape, batch, lr, parallel, growth } = raw;
+    let Parallel { tensor, pipeline, data } = parallel;
+    anyhow::ensure!(
+        (tensor, pipeline, data) == (1, 1, 1),
+        "stage {name}: parallel must be {{ tensor = 1, pipeline = 1, data = 1 }}: this version trains in one process"
+    );
+    let RawShape { layers, hidden, heads, ffn } = shape;
+    Ok(StageRequest {
+        name,
+        tokens: tokens.0,
+        shape: Shape { layers, hidden, heads, ffn, vocabulary, context },
+        batch,
+        learning_rate: LearningRate { peak: lr.peak, end: lr.end, warmup_tokens: lr.warmup.0 },
+        growth: growth.map(|growth| Growth { operator: growth.operator, ramp_tokens: growth.ramp.0 }),
+    })
+}

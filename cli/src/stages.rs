@@ -1,0 +1,291 @@
+//! Runs the stages: skips what is done, starts what is not, and ends with what a person wants to know.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use corpus::{Count, DOCUMENTS_FORMAT, Manifest, PACKED_FORMAT, Parent, TOKENS_FORMAT, write_atomically};
+use mixer::{MixJob, VALIDATION, packed_folder};
+use serde_json::{Value, json};
+use tokenize::TOKENIZER_FORMAT;
+
+use crate::args::Stage;
+use crate::failure::Failure;
+use crate::progress::Console;
+use crate::report;
+use crate::run_file::Run;
+
+/// Everything a stage needs.
+pub(crate) struct Stages<'a> {
+    run: &'a Run,
+    out: &'a Path,
+    #[cfg_attr(not(feature = "torch"), expect(dead_code, reason = "training and evaluation count their own threads"))]
+    n_threads: usize,
+    console: &'a Console,
+    stop: &'a AtomicBool,
+}
+
+impl<'a> Stages<'a> {
+    /// Prepares `out` and writes the resolved run beside everything that will lie there.
+    pub(crate) fn new(
+        run: &'a Run,
+        out: &'a Path,
+        n_threads: usize,
+        console: &'a Console,
+        stop: &'a AtomicBool,
+    ) -> Result<Self, Failure> {
+        let json = serde_json::to_vec_pretty(&run.resolved()).expect("a run has only string keys");
+        write_atomically(out, "run.json", &json, 1)?;
+        Ok(Self { run, out, n_threads, console, stop })
+    }
+
+    /// Runs one stage unless it is done.
+    pub(crate) fn run(&self, stage: Stage) -> Result<(), Failure> {
+        match stage {
+            Stage::Ingest => self.ingest()?,
+            Stage::Tokenizer => self.tokenizer()?,
+            Stage::Tokenize => self.tokenize()?,
+            Stage::Mix => self.mix()?,
+            Stage::Train => self.train()?,
+            Stage::Eval => self.eval()?,
+            Stage::Report => self.report()?,
+        }
+        if self.stop.load(Ordering::Relaxed) && stage != Stage::Report {
+            return Err(Failure::interrupted());
+        }
+        Ok(())
+    }
+
+    /// Whether every one of `folders` was made by this stage from these settings and inputs.
+    fn is_done(&self, stage: Stage, folders: &[(&str, PathBuf)], format: u32, parents: &[Parent]) -> bool {
+        let hash = self.run.config_hash(stage.name());
+        let done = folders.iter().all(|(name, folder)| {
+            let wanted = Manifest::new(name, format, &hash).with_parents(parents.to_vec());
+            wanted.is_done(&self.out.join(folder))
+        });
+        if done {
+            self.console.skipped(stage.name());
+        }
+        done
+    }
+
+    /// Folders of this run as the parents of the next stage.
+    fn parents(&self, folders: &[PathBuf]) -> Result<Vec<Parent>, Failure> {
+        let parent = |folder: &PathBuf| {
+            let (_, hash) = Manifest::read_with_hash(&self.out.join(folder))?;
+            Ok(Parent { name: folder.display().to_string(), hash })
+        };
+        folders.iter().map(parent).collect()
+    }
+
+    fn ingest(&self) -> Result<(), Failure> {
+        let parents = ingest::source_parents(&self.run.sources)?;
+        let folders = [("ingest", PathBuf::from("documents")), ("dropped", PathBuf::from("dropped"))];
+        if self.is_done(Stage::Ingest, &folders, DOCUMENTS_FORMAT, &parents) {
+            return Ok(());
+        }
+        let progress = self.console.start("ingest", total_bytes(&self.run.sources), "bytes");
+        let hash = self.run.config_hash("ingest");
+        let tell = |at: ingest::Progress| {
+            progress.set(at.n_bytes_read, &format!("{} documents", at.n_documents));
+            if self.stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let manifest = ingest::run(&self.run.sources, &self.run.ingest, self.out, &hash, parents, &tell)?;
+        let details = &manifest.details;
+        let summary =
+            format!("{} documents in, {} kept, {} dropped", details["n_in"], details["n_kept"], details["n_dropped"]);
+        progress.finish(&summary, manifest.details);
+        Ok(())
+    }
+
+    fn tokenizer(&self) -> Result<(), Failure> {
+        let parents = tokenize::tokenizer_parents(self.out, &self.run.tokenizer)?;
+        let folders = [("tokenizer", PathBuf::from("tokenizer"))];
+        if self.is_done(Stage::Tokenizer, &folders, TOKENIZER_FORMAT, &parents) {
+            return Ok(());
+        }
+        let n_ids = tokenize::n_ids(&self.run.tokenizer)?;
+        let progress = self.console.start("tokenizer", n_ids, "ids");
+        let seed = self.run.seed();
+        let held_out = (&seed, self.run.eval.held_out.0);
+        let hash = self.run.config_hash("tokenizer");
+        let tell = |n_merges: usize| progress.set(n_merges as u64, "");
+        tokenize::make_tokenizer(self.out, &self.run.tokenizer, held_out, &hash, &tell)?;
+        progress.finish(&format!("{n_ids} ids"), json!({ "ids": n_ids }));
+        Ok(())
+    }
+
+    fn tokenize(&self) -> Result<(), Failure> {
+        let parents = self.parents(&["documents".into(), "tokenizer".into()])?;
+        let folders = [("tokenize", PathBuf::from("tokens"))];
+        if self.is_done(Stage::Tokenize, &folders, TOKENS_FORMAT, &parents) {
+            return Ok(());
+        }
+        let documents = Manifest::read(&self.out.join("documents"))?;
+        let n_bytes = documents.counts.iter().map(|row| row.amount("bytes")).sum();
+        let progress = self.console.start("tokenize", n_bytes, "bytes");
+        let hash = self.run.config_hash("tokenize");
+        tokenize::tokenize(self.out, &hash, &|_, n_bytes| progress.add(n_bytes))?;
+        let by_language = tokens_by_language(&Manifest::read(&self.out.join("tokens"))?);
+        progress.finish(
+            &describe_tokens(&by_language),
+            Value::from(by_language.iter().map(|row| row.3.clone()).collect::<Vec<_>>()),
+        );
+        Ok(())
+    }
+
+    fn mix(&self) -> Result<(), Failure> {
+        let parents = self.parents(&["tokens".into()])?;
+        let mut folders: Vec<(&str, PathBuf)> = vec![("mix", packed_folder(VALIDATION))];
+        folders.extend(self.run.mixes.iter().map(|stage| ("mix", packed_folder(&stage.name))));
+        if self.is_done(Stage::Mix, &folders, PACKED_FORMAT, &parents) {
+            return Ok(());
+        }
+        let n_rows = self.run.mixes.iter().map(|stage| stage.n_rows).sum();
+        let progress = self.console.start("mix", n_rows, "rows");
+        let job = MixJob {
+            out: self.out,
+            stages: &self.run.mixes,
+            context: self.run.context(),
+            seed: self.run.seed(),
+            held_out: self.run.eval.held_out.0,
+            validation_rows: self.run.eval.rows,
+            config_hash: &self.run.config_hash("mix"),
+        };
+        mixer::mix(&job, &|_, n_rows| progress.add(n_rows))?;
+        let n_tokens = n_rows * self.run.context() as u64;
+        progress.finish(
+            &format!("{n_rows} rows, {} tokens", Count(n_tokens)),
+            json!({ "rows": n_rows, "tokens": n_tokens }),
+        );
+        Ok(())
+    }
+
+    fn packed_folders(&self) -> Vec<PathBuf> {
+        self.run.mixes.iter().map(|stage| packed_folder(&stage.name)).collect()
+    }
+
+    #[cfg(not(feature = "torch"))]
+    fn train(&self) -> Result<(), Failure> {
+        Err(Failure::no_torch())
+    }
+
+    #[cfg(not(feature = "torch"))]
+    fn eval(&self) -> Result<(), Failure> {
+        Err(Failure::no_torch())
+    }
+
+    #[cfg(feature = "torch")]
+    fn train(&self) -> Result<(), Failure> {
+        let mut inputs = self.packed_folders();
+        inputs.extend([packed_folder(VALIDATION), "tokenizer".into()]);
+        let parents = self.parents(&inputs)?;
+        let folders = [("train", PathBuf::from("checkpoints"))];
+        if self.is_done(Stage::Train, &folders, trainer::TRAIN_FORMAT, &parents) {
+            return Ok(());
+        }
+        let job = trainer::TrainJob {
+            out: self.out,
+            plan: &self.run.plan,
+            optimizer: self.run.optimizer,
+            packed: self.packed_folders().iter().map(|folder| self.out.join(folder)).collect(),
+            validation: self.out.join(packed_folder(VALIDATION)),
+            token_bytes: tokenize::token_lengths(self.out)?,
+            seed: self.run.seed(),
+            config_hash: self.run.config_hash("train"),
+            parents,
+            checkpoint_every: self.run.checkpoint_every,
+            keep_last: self.run.keep_last,
+            validate_every: self.run.validate_every,
+            n_threads: self.n_threads,
+            stop: self.stop,
+        };
+        let progress = self.console.start("train", self.run.plan.n_tokens(), "tokens");
+        match trainer::train(&job, &mut |event| crate::model::show(&progress, event, &self.run.report.cost))? {
+            trainer::Outcome::Finished => {}
+            trainer::Outcome::Interrupted => return Err(Failure::interrupted()),
+        }
+        let n_tokens = Count(self.run.plan.n_tokens());
+        let n_stages = self.run.plan.stages.len();
+        progress.finish(&format!("{n_tokens} tokens in {n_stages} stages"), json!({ "tokens": n_tokens }));
+        Ok(())
+    }
+
+    #[cfg(feature = "torch")]
+    fn eval(&self) -> Result<(), Failure> {
+        let parents = self.parents(&["checkpoints".into(), "tokenizer".into(), packed_folder(VALIDATION)])?;
+        let folders = [("eval", PathBuf::from("eval"))];
+        if self.is_done(Stage::Eval, &folders, eval::EVAL_FORMAT, &parents) {
+            return Ok(());
+        }
+        let checkpoints = self.out.join("checkpoints");
+        let step = self.run.plan.n_steps();
+        let job = eval::EvalJob {
+            out: self.out,
+            checkpoint: trainer::checkpoint::checkpoint_folder(&checkpoints, step),
+            validation: self.out.join(packed_folder(VALIDATION)),
+            seed: self.run.seed(),
+            prompts: &self.run.eval.prompts,
+            sampling: trainer::Sampling {
+                temperature: self.run.eval.temperature,
+                top_k: self.run.eval.top_k,
+                n_tokens: self.run.eval.sample_tokens,
+            },
+            n_threads: self.n_threads,
+            config_hash: &self.run.config_hash("eval"),
+            parents,
+        };
+        let progress = self.console.start("eval", 0, "");
+        eval::evaluate(&job, &|what| progress.set(0, what))?;
+        progress.finish(
+            &format!("step {step}, results in {}", self.out.join("eval/results.json").display()),
+            json!({ "step": step }),
+        );
+        Ok(())
+    }
+
+    fn report(&self) -> Result<(), Failure> {
+        let mut inputs: Vec<PathBuf> =
+            ["documents", "dropped", "tokenizer", "tokens", "checkpoints", "eval"].map(PathBuf::from).to_vec();
+        inputs.extend(self.packed_folders());
+        let parents = self.parents(&inputs)?;
+        let folders = [("report", PathBuf::from("report"))];
+        if !self.is_done(Stage::Report, &folders, report::REPORT_FORMAT, &parents) {
+            let progress = self.console.start("report", 0, "");
+            report::write(self.run, self.out, &self.run.config_hash("report"), parents)?;
+            progress.finish("done", json!({ "report": self.out.join("report/index.html") }));
+        }
+        Ok(())
+    }
+}
+
+fn total_bytes(sources: &[ingest::Source]) -> u64 {
+    fn size(path: &Path) -> u64 {
+        match std::fs::read_dir(path) {
+            Ok(listing) => listing.flatten().map(|entry| size(&entry.path())).sum(),
+            Err(_) => std::fs::metadata(path).map_or(0, |metadata| metadata.len()),
+        }
+    }
+    sources.iter().map(|source| size(&source.path)).sum()
+}
+
+/// Language, tokens, bytes per token, and the same as JSON.
+fn tokens_by_language(manifest: &Manifest) -> Vec<(String, u64, f64, Value)> {
+    let mut langs: Vec<&String> = manifest.counts.iter().map(|row| &row.lang).collect();
+    langs.dedup();
+    let row = |lang: &String| {
+        let sum =
+            |unit| manifest.counts.iter().filter(|row| row.lang == *lang).map(|row| row.amount(unit)).sum::<u64>();
+        let (tokens, bytes) = (sum("tokens"), sum("bytes"));
+        let ratio = bytes as f64 / tokens.max(1) as f64;
+        (lang.clone(), tokens, ratio, json!({ "lang": lang, "tokens": tokens, "bytes_per_token": ratio }))
+    };
+    langs.into_iter().map(row).collect()
+}
+
+fn describe_tokens(by_language: &[(String, u64, f64, Value)]) -> String {
+    let describe = |(lang, tokens, ratio, _): &(String, u64, f64, Value)| {
+        format!("{lang} {} tokens of {ratio:.2} bytes", Count(*tokens))
+    };
+    by_language.iter().map(describe).collect::<Vec<_>>().join(", ")
+}
