@@ -1,4 +1,5 @@
 //! Compiles the C++ side against the libtorch that torch-sys links.
+#![expect(clippy::disallowed_methods, reason = "cargo talks to a build script by variables")]
 
 use std::path::PathBuf;
 

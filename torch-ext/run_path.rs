@@ -1,5 +1,10 @@
 //! The build script of every crate that links an executable against libtorch: a link argument holds for the crate whose
 //! script prints it and for no other.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "cargo talks to a build script by variables, and listens to what it prints"
+)]
 
 fn main() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");

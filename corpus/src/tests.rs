@@ -16,9 +16,9 @@ fn document(index: u32) -> Document {
         lang: "en".into(),
         source: "source".into(),
         kind: Kind::Proposition,
-        url: (index % 2 == 0).then(|| "https://example.org".into()),
+        url: index.is_multiple_of(2).then(|| "https://example.org".into()),
         license: "CC0".into(),
-        label: (index % 3 == 0).then_some(index % 2 == 0),
+        label: index.is_multiple_of(3).then_some(index.is_multiple_of(2)),
         meta: format!("{{\"locator\":\"{locator}\"}}"),
         signals: vec![index as f32, 0.5],
     }

@@ -53,7 +53,7 @@ pub fn verify_tree(root: &Path) -> Result<Verification, ManifestError> {
                 manifests.insert(folder, read);
             }
             Err(error) => {
-                verification.problems.push(Problem { path: folder.join(Manifest::NAME), what: error.to_string() })
+                verification.problems.push(Problem { path: folder.join(Manifest::NAME), what: error.to_string() });
             }
         }
     }

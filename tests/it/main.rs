@@ -1,1 +1,10 @@
-//! End-to-end tests.
+//! Does it hold together? All end-to-end tests, on the `moso` binary as a user would run it.
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+
+mod bad_input;
+mod determinism;
+mod harness;
+mod plan;
+mod tidy;
+#[cfg(feature = "torch")]
+mod training;

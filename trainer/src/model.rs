@@ -93,13 +93,9 @@ impl Model {
     /// The final hidden states `(b, t, h)`, scaled so that [`Model::logits`] is one matrix product. `tokens` is `(b, t)` of
     /// integers, t at most the context.
     pub fn hidden(&self, tokens: &Tensor, masks: Option<&Masks>) -> Tensor {
-        let mut x_bth = Tensor::embedding(&self.tensors[0], tokens, -1, false, false);
-        if self.mup.input_multiplier != 1.0 {
-            x_bth = x_bth * self.mup.input_multiplier;
-        }
-        if let Some(masks) = masks {
-            x_bth = x_bth * &masks.hidden;
-        }
+        let embedded = Tensor::embedding(&self.tensors[0], tokens, -1, false, false);
+        let scaled = if self.mup.input_multiplier == 1.0 { embedded } else { embedded * self.mup.input_multiplier };
+        let mut x_bth = masked(scaled, masks.map(|masks| &masks.hidden));
         for (index, block) in self.tensors[OUTER_TENSORS..].chunks_exact(BLOCK_TENSORS).enumerate() {
             x_bth = self.block(block, index, &x_bth, masks);
         }
@@ -113,18 +109,18 @@ impl Model {
     }
 
     fn block(&self, tensors: &[Tensor], index: usize, x_bth: &Tensor, masks: Option<&Masks>) -> Tensor {
-        let branch = |out: Tensor| match masks {
-            Some(masks) if masks.blocks[index] < 1.0 => out * &masks.hidden * masks.blocks[index],
-            Some(masks) => out * &masks.hidden,
-            None => out,
+        let branch = |out: Tensor| {
+            let out = masked(out, masks.map(|masks| &masks.hidden));
+            match masks.map(|masks| masks.blocks[index]) {
+                Some(mask) if mask < 1.0 => out * mask,
+                _ => out,
+            }
         };
         let normed = norm(x_bth, &tensors[0], &tensors[1], masks);
         let x_bth = x_bth + branch(self.attention(&tensors[2..10], &normed, masks));
         let normed = norm(&x_bth, &tensors[10], &tensors[11], masks);
-        let mut up_btf = normed.linear(&tensors[12], Some(&tensors[13]));
-        if let Some(masks) = masks {
-            up_btf = up_btf * &masks.feed_forward;
-        }
+        let up_btf = normed.linear(&tensors[12], Some(&tensors[13]));
+        let up_btf = masked(up_btf, masks.map(|masks| &masks.feed_forward));
         &x_bth + branch(up_btf.gelu("tanh").linear(&tensors[14], Some(&tensors[15])))
     }
 
@@ -132,10 +128,7 @@ impl Model {
     fn attention(&self, tensors: &[Tensor], x_bth: &Tensor, masks: Option<&Masks>) -> Tensor {
         let (n_rows, n_positions, _) = x_bth.size3().expect("hidden states have three axes");
         let heads = |weight: &Tensor, bias: &Tensor| {
-            let mut projected = x_bth.linear(weight, Some(bias));
-            if let Some(masks) = masks {
-                projected = projected * &masks.heads;
-            }
+            let projected = masked(x_bth.linear(weight, Some(bias)), masks.map(|masks| &masks.heads));
             projected.view([n_rows, n_positions, self.shape.heads as i64, self.shape.head_size() as i64])
         };
         let query = rotate(&heads(&tensors[0], &tensors[1]), &self.rotary.query).transpose(1, 2);
@@ -168,6 +161,13 @@ impl Rotary {
         let [query_cos, query_sin, key_cos, key_sin] =
             tables.map(|table| Tensor::from_slice(&table).view([n_positions, 1, n_pairs]));
         Self { query: (query_cos, query_sin), key: (key_cos, key_sin) }
+    }
+}
+
+fn masked(x: Tensor, mask: Option<&Tensor>) -> Tensor {
+    match mask {
+        Some(mask) => x * mask,
+        None => x,
     }
 }
 

@@ -47,18 +47,12 @@ pub(crate) fn update(
     state.step += 1;
     let ratio = mup.width_ratio(shape);
     let roles: Vec<Role> = parameter_specs(shape).into_iter().map(|spec| spec.role).collect();
-    // Three groups, told apart by how muP scales them.
-    let groups: [(fn(Role) -> bool, f64, f64); 3] = [
-        (
-            |role| matches!(role, Role::Matrix | Role::ResidualMatrix),
-            learning_rate / ratio,
-            settings.weight_decay * ratio,
-        ),
-        (|role| role == Role::Embedding, learning_rate, settings.weight_decay),
-        (|role| matches!(role, Role::Gain | Role::Bias | Role::FinalGain | Role::FinalBias), learning_rate, 0.0),
-    ];
-    for (belongs, learning_rate, weight_decay) in groups {
-        let members: Vec<usize> = (0..roles.len()).filter(|&index| belongs(roles[index])).collect();
+    for (group, learning_rate, weight_decay) in [
+        (Group::Matrix, learning_rate / ratio, settings.weight_decay * ratio),
+        (Group::Embedding, learning_rate, settings.weight_decay),
+        (Group::Vector, learning_rate, 0.0),
+    ] {
+        let members: Vec<usize> = (0..roles.len()).filter(|&index| Group::of(roles[index]) == group).collect();
         let moments: Vec<Moments> = members
             .iter()
             .map(|&index| Moments {
@@ -73,4 +67,22 @@ pub(crate) fn update(
         adamw_step(&parameters, &gradients, &moments.iter().collect::<Vec<_>>(), &step)?;
     }
     Ok(())
+}
+
+/// Tensors that muP scales alike.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Group {
+    Matrix,
+    Embedding,
+    Vector,
+}
+
+impl Group {
+    fn of(role: Role) -> Self {
+        match role {
+            Role::Matrix | Role::ResidualMatrix => Self::Matrix,
+            Role::Embedding => Self::Embedding,
+            Role::Gain | Role::Bias | Role::FinalGain | Role::FinalBias => Self::Vector,
+        }
+    }
 }

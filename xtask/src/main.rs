@@ -1,8 +1,19 @@
 //! Every script of the project, in Rust: `cargo xtask COMMAND`.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "scripts talk to a person and to their environment"
+)]
 
+use std::path::{Path, PathBuf};
+use std::process::{Command as Process, ExitCode};
+
+use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 
 mod demo_corpus;
+mod setup;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Set-up, demo, tests and checks of moso")]
@@ -13,12 +24,110 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Fetch the pinned libtorch into .libtorch/, so that plain `cargo build` works
+    Setup,
+    /// Set up, build, and run configs/demo.toml end to end on real text, on the CPU
+    Demo,
+    /// Set up, build, run all tests
+    Test,
+    /// Everything the continuous integration checks
+    Ci,
     /// Make demo-corpus/ again from the packages named in its NOTICE
     DemoCorpus,
 }
 
-fn main() -> anyhow::Result<()> {
-    match Arguments::parse().command {
-        Command::DemoCorpus => demo_corpus::make(std::path::Path::new("demo-corpus")),
+/// Crates that must build and pass their tests on a machine without libtorch.
+const WITHOUT_TORCH: [&str; 7] = ["corpus", "ingest", "tokenize", "mixer", "loader", "planner", "cli"];
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(if error.is::<setup::Missing>() { 4 } else { 1 })
+        }
     }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    let root = root();
+    match command {
+        Command::Setup => setup::setup(&root),
+        Command::Demo => demo(&root),
+        Command::Test => test(&root),
+        Command::Ci => ci(&root),
+        Command::DemoCorpus => demo_corpus::make(&root.join("demo-corpus")),
+    }
+}
+
+fn demo(root: &Path) -> anyhow::Result<()> {
+    setup::setup(root)?;
+    println!("building moso (about six minutes the first time, on two cores)");
+    cargo(root, &["build", "--package", "cli"])?;
+    let moso = target_folder(root)?.join("debug/moso");
+    let status = Process::new(&moso).args(["run", "configs/demo.toml"]).current_dir(root).status();
+    let status = status.with_context(|| format!("cannot start {}", moso.display()))?;
+    if !status.success() {
+        bail!("the demo stopped with {status}; the same command goes on from where it stopped");
+    }
+    println!("\nThe report is out/demo/report/index.html: open it in a browser. What to try next:");
+    for (command, what) in [
+        ("explain configs/demo.toml", "the plan of every stage"),
+        ("inspect out/demo/packed/large", "what the last stage trained on, as text"),
+        ("trace out/demo --step 450", "which documents one training step saw"),
+        ("generate out/demo --prompt \"The history of\"", "let the model go on"),
+        ("verify out/demo", "re-hash everything the run made"),
+    ] {
+        println!("  {} {command}\n      {what}", moso.display());
+    }
+    Ok(())
+}
+
+fn test(root: &Path) -> anyhow::Result<()> {
+    setup::setup(root)?;
+    cargo(root, &["test", "--workspace"])
+}
+
+fn ci(root: &Path) -> anyhow::Result<()> {
+    setup::setup(root)?;
+    cargo(root, &["fmt", "--all", "--check"])?;
+    test(root)?;
+    cargo(root, &["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"])?;
+    let mut data_stages = vec!["test", "--no-default-features"];
+    data_stages.extend(WITHOUT_TORCH.iter().flat_map(|name| ["--package", name]));
+    cargo(root, &data_stages)?;
+    let doc = Process::new("cargo")
+        .args(["doc", "--workspace", "--no-deps", "--document-private-items"])
+        .env("RUSTDOCFLAGS", "--deny warnings")
+        .current_dir(root)
+        .status()?;
+    if !doc.success() {
+        bail!("cargo doc found warnings");
+    }
+    Ok(())
+}
+
+fn cargo(root: &Path, arguments: &[&str]) -> anyhow::Result<()> {
+    println!("cargo {}", arguments.join(" "));
+    let status = Process::new("cargo").args(arguments).current_dir(root).status().context("cannot start cargo")?;
+    if !status.success() {
+        bail!("cargo {} failed", arguments.join(" "));
+    }
+    Ok(())
+}
+
+/// The folder of the workspace.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf)
+}
+
+/// Where cargo puts what it builds.
+fn target_folder(root: &Path) -> anyhow::Result<PathBuf> {
+    let output = Process::new("cargo")
+        .args(["metadata", "--no-deps", "--format-version", "1", "--offline"])
+        .current_dir(root)
+        .output()
+        .context("cannot start cargo")?;
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).context("cargo metadata is not JSON")?;
+    Ok(metadata["target_directory"].as_str().context("cargo metadata names no target directory")?.into())
 }

@@ -1,0 +1,60 @@
+//! The data stages give the same bytes for any number of threads, skip what is done, and every flipped byte is found.
+
+use std::fs;
+
+use corpus::Manifest;
+
+use crate::harness::{Bench, expect_failure, files_of, moso};
+
+const DATA_STAGES: [&str; 4] = ["ingest", "tokenizer", "tokenize", "mix"];
+
+#[test]
+fn threads_change_no_byte_and_finished_stages_are_skipped() {
+    let bench = Bench::new();
+    for (out, threads) in [("one", "1"), ("four", "4")] {
+        for stage in DATA_STAGES {
+            let status = bench.command(stage, out).args(["--threads", threads]).status().unwrap();
+            assert!(status.success());
+        }
+    }
+    assert_eq!(files_of(&bench.path("one")), files_of(&bench.path("four")));
+    for stage in DATA_STAGES {
+        let output = bench.run(stage, "one");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("skipped"), "{stage}");
+    }
+    // Another threshold makes ingest anew, and what follows from it.
+    bench.edit("words_min = 20", "words_min = 200");
+    bench.succeed("ingest", "one");
+    let verify = moso().arg("verify").arg(bench.path("one")).output().unwrap();
+    expect_failure(verify, 3, &["was made from another version of documents"]);
+}
+
+#[test]
+fn counts_add_up_and_a_flipped_byte_is_found() {
+    let bench = Bench::new();
+    for stage in DATA_STAGES {
+        bench.succeed(stage, "out");
+    }
+    let out = bench.path("out");
+    let documents = Manifest::read(&out.join("documents")).unwrap();
+    let dropped = Manifest::read(&out.join("dropped")).unwrap();
+    let details = &documents.details;
+    assert_eq!(details["n_in"], documents.n_rows() + dropped.n_rows());
+    assert_eq!(details["n_kept"], documents.n_rows());
+    assert_eq!(Manifest::read(&out.join("tokens")).unwrap().n_rows(), documents.n_rows());
+    assert!(moso().arg("verify").arg(&out).status().unwrap().success());
+    for folder in ["documents", "dropped", "tokenizer", "tokens", "packed/small", "packed/validation"] {
+        for entry in Manifest::read(&out.join(folder)).unwrap().files {
+            let path = out.join(folder).join(&entry.path);
+            let whole = fs::read(&path).unwrap();
+            for position in [0, whole.len() / 2, whole.len() - 1] {
+                let mut flipped = whole.clone();
+                flipped[position] ^= 1;
+                fs::write(&path, flipped).unwrap();
+                let output = moso().arg("verify").arg(&out).output().unwrap();
+                expect_failure(output, 3, &[&path.display().to_string()]);
+            }
+            fs::write(&path, whole).unwrap();
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! A tiny run on a real slice of the demo corpus, and ways to start `moso` on it.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// The root of the repository.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// A folder with `run.toml`, a copy of configs/demo.toml cut down until it runs in seconds: the same sources, each cut to its
+/// first records, a small vocabulary and small models, the same three stages and two growths.
+pub(crate) struct Bench {
+    pub(crate) folder: TempDir,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        let bench = Self { folder: tempfile::tempdir().unwrap() };
+        fs::create_dir(bench.path("corpus")).unwrap();
+        for (name, n_lines) in [
+            ("web-en.jsonl", 80),
+            ("laws-zh.jsonl", 40),
+            ("preferences-en.jsonl", 40),
+            ("preferences-zh.jsonl", 40),
+            ("propositions-en.jsonl", 150),
+            ("propositions-zh.jsonl", 150),
+        ] {
+            let text = fs::read(root().join("demo-corpus").join(format!("{name}.zst"))).unwrap();
+            let text = String::from_utf8(zstd::decode_all(&text[..]).unwrap()).unwrap();
+            let cut: String = text.split_inclusive('\n').take(n_lines).collect();
+            bench.write_zst(&format!("corpus/{name}.zst"), cut.as_bytes());
+        }
+        fs::write(bench.path("run.toml"), include_str!("tiny.toml")).unwrap();
+        bench
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn write_zst(&self, name: &str, bytes: &[u8]) {
+        let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
+        encoder.write_all(bytes).unwrap();
+        fs::write(self.path(name), encoder.finish().unwrap()).unwrap();
+    }
+
+    /// Replaces text of the run file; it must be there.
+    pub(crate) fn edit(&self, from: &str, to: &str) {
+        let text = fs::read_to_string(self.path("run.toml")).unwrap();
+        assert!(text.contains(from), "{from} is not in the run file");
+        fs::write(self.path("run.toml"), text.replacen(from, to, 1)).unwrap();
+    }
+
+    /// `moso COMMAND run.toml --out OUT`, not yet started.
+    pub(crate) fn command(&self, command: &str, out: &str) -> Command {
+        let mut moso = moso();
+        moso.arg(command).arg(self.path("run.toml")).arg("--out").arg(self.path(out));
+        moso
+    }
+
+    /// Runs `moso COMMAND` to its end.
+    pub(crate) fn run(&self, command: &str, out: &str) -> Output {
+        self.command(command, out).output().unwrap()
+    }
+
+    /// Runs `moso COMMAND`, which must succeed.
+    pub(crate) fn succeed(&self, command: &str, out: &str) {
+        let output = self.run(command, out);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Runs `moso COMMAND`, which must end with `code` and say all of `expected`.
+    pub(crate) fn fail(&self, command: &str, out: &str, code: i32, expected: &[&str]) {
+        expect_failure(self.run(command, out), code, expected);
+    }
+}
+
+pub(crate) fn moso() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_moso"))
+}
+
+pub(crate) fn expect_failure(output: Output, code: i32, expected: &[&str]) {
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    for expected in expected {
+        assert!(said.contains(expected), "{expected:?} is not in: {said}");
+    }
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+/// Relative paths and contents of all files below a folder, sorted.
+pub(crate) fn files_of(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    fn walk(root: &Path, folder: &Path, found: &mut Vec<(PathBuf, Vec<u8>)>) {
+        for entry in fs::read_dir(folder).unwrap().flatten() {
+            if entry.path().is_dir() {
+                walk(root, &entry.path(), found);
+            } else {
+                found.push((entry.path().strip_prefix(root).unwrap().to_owned(), fs::read(entry.path()).unwrap()));
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(folder, folder, &mut found);
+    found.sort();
+    found
+}

@@ -1,0 +1,125 @@
+//! Training end to end: growth preserves the function, and `kill -9` anywhere changes no bit of the result.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use corpus::Manifest;
+use serde_json::Value;
+
+use crate::harness::{Bench, expect_failure, moso};
+
+/// Steps of the tiny run: 30 + 20 + 20, with mask ramps over steps 31 to 40 and 51 to 60.
+const LAST_STEP: u64 = 70;
+
+fn events(out: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(out.join("metrics.jsonl")).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// Hashes of weights and moments at the end of the run.
+fn final_hashes(out: &Path) -> Vec<String> {
+    let manifest = Manifest::read(&out.join(format!("checkpoints/step-{LAST_STEP:08}"))).unwrap();
+    manifest.files.into_iter().map(|file| file.blake3).collect()
+}
+
+/// Starts the run and kills it, without any warning, as soon as `reached`.
+fn kill_when(bench: &Bench, out: &str, reached: impl Fn(&Path) -> bool) {
+    let mut child: Child = bench.command("run", out).stderr(Stdio::null()).spawn().unwrap();
+    let start = Instant::now();
+    while !reached(&bench.path(out)) {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended before it could be killed");
+        assert!(start.elapsed() < Duration::from_secs(120), "the run never came so far");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+fn has_step(out: &Path, step: u64) -> bool {
+    events(out).iter().any(|event| event["event"] == "step" && event["step"].as_u64() >= Some(step))
+}
+
+#[test]
+fn a_killed_run_goes_on_to_the_same_bits() {
+    let bench = Bench::new();
+    bench.succeed("run", "whole");
+    let whole = final_hashes(&bench.path("whole"));
+    // While documents are being read, in the first stage, inside the second mask ramp: each alone, then all in one run.
+    let points: [fn(&Path) -> bool; 3] =
+        [|out| out.join("run.json").exists(), |out| has_step(out, 15), |out| has_step(out, 53)];
+    for (index, point) in points.into_iter().enumerate() {
+        let out = format!("killed-{index}");
+        kill_when(&bench, &out, point);
+        bench.succeed("run", &out);
+        assert_eq!(final_hashes(&bench.path(&out)), whole, "killed at point {index}");
+    }
+    for point in points {
+        kill_when(&bench, "killed-often", point);
+    }
+    bench.succeed("run", "killed-often");
+    assert_eq!(final_hashes(&bench.path("killed-often")), whole);
+    let log = events(&bench.path("killed-often"));
+    let steps: Vec<u64> =
+        log.iter().filter(|event| event["event"] == "step").filter_map(|event| event["step"].as_u64()).collect();
+    assert_eq!(steps, (1..=LAST_STEP).collect::<Vec<_>>());
+    assert!(moso().arg("verify").arg(bench.path("killed-often")).status().unwrap().success());
+}
+
+#[test]
+fn the_whole_way() {
+    let bench = Bench::new();
+    bench.succeed("run", "out");
+    let out = bench.path("out");
+    let log = events(&out);
+    let growths: Vec<&Value> = log.iter().filter(|event| event["event"] == "growth").collect();
+    assert_eq!(growths.len(), 2);
+    for growth in growths {
+        assert!(growth["max_logit_diff"].as_f64().unwrap() <= 1e-4, "{growth}");
+        assert!(growth["loss_after"].as_f64().unwrap() - growth["loss_before"].as_f64().unwrap() <= 1e-3, "{growth}");
+    }
+    let steps: Vec<&Value> = log.iter().filter(|event| event["event"] == "step").collect();
+    let loss = |index: usize| steps[index]["loss"].as_f64().unwrap();
+    assert!(loss(69) < loss(0) - 1.0, "from {} to {}", loss(0), loss(69));
+    for key in ["language", "source", "kind"] {
+        assert!(steps[0]["loss_by"][key].as_object().unwrap().len() >= 2, "{key}");
+    }
+    let results: Value = serde_json::from_slice(&fs::read(out.join("eval/results.json")).unwrap()).unwrap();
+    for lang in ["en", "zh"] {
+        assert!(results["results"][format!("validation_{lang}")]["loss,none"].as_f64().unwrap() > 0.0);
+    }
+    for task in ["iq_counting", "iq_replace_lowercase"] {
+        assert!(results["results"][task]["exact_match_stderr,none"].as_f64().unwrap() > 0.0);
+    }
+    let report = fs::read_to_string(out.join("report/index.html")).unwrap();
+    assert!(!report.contains("http://") || !report.contains("<script src"));
+    looks_at_the_result(&bench);
+    refuses_other_settings(&bench);
+}
+
+fn looks_at_the_result(bench: &Bench) {
+    let out = bench.path("out");
+    let said = |command: &mut std::process::Command| {
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = said(moso().arg("generate").arg(&out).args(["--prompt", "The", "--tokens", "4"]));
+    assert!(text.starts_with("The"));
+    let trace = said(moso().arg("trace").arg(&out).args(["--step", "31"]));
+    assert!(trace.contains("step 31, stage medium, rows 240 to 247") && trace.contains("laws-zh"), "{trace}");
+    for folder in ["documents", "dropped", "tokens", "packed/large"] {
+        assert!(said(moso().arg("inspect").arg(out.join(folder))).contains("blake3"));
+    }
+    expect_failure(moso().arg("trace").arg(&out).args(["--step", "71"]).output().unwrap(), 2, &["70 steps"]);
+    assert!(moso().arg("verify").arg(&out).status().unwrap().success());
+}
+
+/// Checkpoints are never thrown away because of a changed run file.
+fn refuses_other_settings(bench: &Bench) {
+    bench.edit("peak = 1e-2", "peak = 2e-2");
+    bench.fail("train", "out", 2, &["checkpoints of other settings"]);
+    let weights = bench.path(&format!("out/checkpoints/step-{LAST_STEP:08}/weights-00000.safetensors"));
+    assert!(weights.exists());
+}
