@@ -89,7 +89,6 @@ pub(crate) struct RunArguments {
 }
 
 #[derive(Args)]
-#[cfg_attr(not(feature = "torch"), expect(dead_code, reason = "parsed in every build, used with libtorch"))]
 pub(crate) struct GenerateArguments {
     /// A run's folder, its checkpoints/ or one step-N
     pub(crate) checkpoint: PathBuf,

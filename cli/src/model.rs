@@ -18,12 +18,11 @@ use crate::progress::Progress;
 pub(crate) fn show(progress: &Progress<'_>, event: &Event, cost: &Cost) {
     match event {
         Event::Step { tokens, loss, tokens_per_s, model_flops_per_s, share_of_peak, .. } => {
-            let seconds = *tokens as f64 / tokens_per_s;
             let message = format!(
-                "loss {loss:.3}  {tokens_per_s:.0} tokens/s  {:.0} GFLOP/s ({:.0} % of peak)  about ${:.4}",
+                "loss {loss:.3}  {tokens_per_s:.0} tokens/s  {:.0} GFLOP/s ({:.0} % of peak)  ${:.4}",
                 model_flops_per_s / 1e9,
                 share_of_peak * 100.0,
-                cost.usd(seconds),
+                cost.usd(progress.seconds()),
             );
             progress.set(*tokens, &message);
         }

@@ -73,7 +73,14 @@ impl Progress<'_> {
         self.line("");
     }
 
+    /// Time since the stage started.
+    #[cfg(feature = "torch")]
+    pub(crate) fn seconds(&self) -> f64 {
+        self.start.elapsed().as_secs_f64()
+    }
+
     /// Prints a line that stays.
+    #[cfg(feature = "torch")]
     pub(crate) fn note(&self, text: &str) {
         if !self.console.is_json {
             self.bar.suspend(|| eprintln!("{:>9} {text}", self.stage));

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use corpus::{Count, Seed, Share, hash_bytes};
+use corpus::{Count, Seed, Settings, Share};
 use ingest::{IngestConfig, RawIngest, RawSource, Source, resolve_sources};
 use mixer::{Mix, StageMix};
 use planner::{
@@ -228,9 +228,9 @@ impl Run {
         })
     }
 
-    /// Hash of the settings of one stage.
-    pub(crate) fn config_hash(&self, stage: &str) -> String {
-        hash_bytes(self.resolved()[stage].to_string().as_bytes())
+    /// The settings of one stage.
+    pub(crate) fn settings(&self, stage: &str) -> Settings {
+        Settings(self.resolved()[stage].clone())
     }
 }
 

@@ -58,9 +58,9 @@ impl<'a> Stages<'a> {
 
     /// Whether every one of `folders` was made by this stage from these settings and inputs.
     fn is_done(&self, stage: Stage, folders: &[(&str, PathBuf)], format: u32, parents: &[Parent]) -> bool {
-        let hash = self.run.config_hash(stage.name());
+        let settings = self.run.settings(stage.name());
         let done = folders.iter().all(|(name, folder)| {
-            let wanted = Manifest::new(name, format, &hash).with_parents(parents.to_vec());
+            let wanted = Manifest::new(name, format, &settings).with_parents(parents.to_vec());
             wanted.is_done(&self.out.join(folder))
         });
         if done {
@@ -85,12 +85,12 @@ impl<'a> Stages<'a> {
             return Ok(());
         }
         let progress = self.console.start("ingest", total_bytes(&self.run.sources), "bytes");
-        let hash = self.run.config_hash("ingest");
+        let settings = self.run.settings("ingest");
         let tell = |at: ingest::Progress| {
             progress.set(at.n_bytes_read, &format!("{} documents", at.n_documents));
             if self.stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let manifest = ingest::run(&self.run.sources, &self.run.ingest, self.out, &hash, parents, &tell)?;
+        let manifest = ingest::run(&self.run.sources, &self.run.ingest, self.out, &settings, parents, &tell)?;
         let details = &manifest.details;
         let summary =
             format!("{} documents in, {} kept, {} dropped", details["n_in"], details["n_kept"], details["n_dropped"]);
@@ -108,9 +108,9 @@ impl<'a> Stages<'a> {
         let progress = self.console.start("tokenizer", n_ids, "ids");
         let seed = self.run.seed();
         let held_out = (&seed, self.run.eval.held_out.0);
-        let hash = self.run.config_hash("tokenizer");
+        let settings = self.run.settings("tokenizer");
         let tell = |n_merges: usize| progress.set(n_merges as u64, "");
-        tokenize::make_tokenizer(self.out, &self.run.tokenizer, held_out, &hash, &tell)?;
+        tokenize::make_tokenizer(self.out, &self.run.tokenizer, held_out, &settings, &tell)?;
         progress.finish(&format!("{n_ids} ids"), json!({ "ids": n_ids }));
         Ok(())
     }
@@ -124,8 +124,8 @@ impl<'a> Stages<'a> {
         let documents = Manifest::read(&self.out.join("documents"))?;
         let n_bytes = documents.counts.iter().map(|row| row.amount("bytes")).sum();
         let progress = self.console.start("tokenize", n_bytes, "bytes");
-        let hash = self.run.config_hash("tokenize");
-        tokenize::tokenize(self.out, &hash, &|_, n_bytes| progress.add(n_bytes))?;
+        let settings = self.run.settings("tokenize");
+        tokenize::tokenize(self.out, &settings, &|_, n_bytes| progress.add(n_bytes))?;
         let by_language = tokens_by_language(&Manifest::read(&self.out.join("tokens"))?);
         progress.finish(
             &describe_tokens(&by_language),
@@ -150,7 +150,7 @@ impl<'a> Stages<'a> {
             seed: self.run.seed(),
             held_out: self.run.eval.held_out.0,
             validation_rows: self.run.eval.rows,
-            config_hash: &self.run.config_hash("mix"),
+            settings: &self.run.settings("mix"),
         };
         mixer::mix(&job, &|_, n_rows| progress.add(n_rows))?;
         let n_tokens = n_rows * self.run.context() as u64;
@@ -192,7 +192,7 @@ impl<'a> Stages<'a> {
             validation: self.out.join(packed_folder(VALIDATION)),
             token_bytes: tokenize::token_lengths(self.out)?,
             seed: self.run.seed(),
-            config_hash: self.run.config_hash("train"),
+            settings: self.run.settings("train"),
             parents,
             checkpoint_every: self.run.checkpoint_every,
             keep_last: self.run.keep_last,
@@ -232,7 +232,7 @@ impl<'a> Stages<'a> {
                 n_tokens: self.run.eval.sample_tokens,
             },
             n_threads: self.n_threads,
-            config_hash: &self.run.config_hash("eval"),
+            settings: &self.run.settings("eval"),
             parents,
         };
         let progress = self.console.start("eval", 0, "");
@@ -247,12 +247,13 @@ impl<'a> Stages<'a> {
     fn report(&self) -> Result<(), Failure> {
         let mut inputs: Vec<PathBuf> =
             ["documents", "dropped", "tokenizer", "tokens", "checkpoints", "eval"].map(PathBuf::from).to_vec();
+        inputs.push(packed_folder(VALIDATION));
         inputs.extend(self.packed_folders());
         let parents = self.parents(&inputs)?;
         let folders = [("report", PathBuf::from("report"))];
         if !self.is_done(Stage::Report, &folders, report::REPORT_FORMAT, &parents) {
             let progress = self.console.start("report", 0, "");
-            report::write(self.run, self.out, &self.run.config_hash("report"), parents)?;
+            report::write(self.run, self.out, &self.run.settings("report"), parents)?;
             progress.finish("done", json!({ "report": self.out.join("report/index.html") }));
         }
         Ok(())

@@ -5,14 +5,14 @@
 //! the commit. A folder without one is an interrupted attempt and is made again.
 //!
 //! ```
-//! use corpus::{AtomicFile, Manifest};
+//! use corpus::{AtomicFile, Manifest, Settings};
 //! use std::io::Write;
 //!
 //! let out = tempfile::tempdir()?;
 //! let mut file = AtomicFile::create(out.path(), "part-00000.txt")?;
 //! file.write_all(b"one document")?;
 //! let entry = file.finish(1)?;
-//! Manifest::new("documents", 1, "hash of the settings").with_files(vec![entry]).commit(out.path())?;
+//! Manifest::new("documents", 1, &Settings::default()).with_files(vec![entry]).commit(out.path())?;
 //! assert!(corpus::verify_tree(out.path())?.is_clean());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -28,6 +28,7 @@ mod manifest;
 mod mapped;
 mod packed;
 mod seed;
+mod settings;
 mod tokens;
 mod verify;
 
@@ -42,5 +43,6 @@ pub use hash::{Hash, hash_bytes, hash_file};
 pub use manifest::{FileEntry, Manifest, ManifestError, Parent, Tally};
 pub use packed::{PACKED_FORMAT, PackedShard, PackedWriter, Segment, Span};
 pub use seed::{Seed, is_held_out};
+pub use settings::Settings;
 pub use tokens::{TOKENS_FORMAT, TokenizedDocument, read_tokens, write_tokens};
 pub use verify::{Problem, Verification, verify_tree};

@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::files::{FileError, write_atomically};
 use crate::hash::{Hash, hash_bytes};
+use crate::settings::Settings;
 
 /// The commit of a folder. It is renamed into place after every file it names.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,7 +19,9 @@ pub struct Manifest {
     pub stage: String,
     /// Version of the folder's format.
     pub format: u32,
-    /// Hash of every setting that can change the result.
+    /// Every setting that can change the result.
+    pub config: Settings,
+    /// Their hash.
     pub config_hash: Hash,
     /// What it was made from.
     pub parents: Vec<Parent>,
@@ -95,11 +98,12 @@ impl Manifest {
     pub const NAME: &'static str = "manifest.json";
 
     /// An empty manifest of `stage`.
-    pub fn new(stage: &str, format: u32, config_hash: &str) -> Self {
+    pub fn new(stage: &str, format: u32, settings: &Settings) -> Self {
         Self {
             stage: stage.to_owned(),
             format,
-            config_hash: config_hash.to_owned(),
+            config: settings.clone(),
+            config_hash: settings.hash(),
             parents: Vec::new(),
             files: Vec::new(),
             counts: Vec::new(),

@@ -120,10 +120,10 @@ fn verification_names_every_changed_file() {
         .into_iter()
         .map(|name| write_atomically(&folder, name, name.repeat(10).as_bytes(), 1).unwrap())
         .collect();
-    let hash = Manifest::new("ingest", 1, "x").with_files(entries).commit(&folder).unwrap();
+    let hash = Manifest::new("ingest", 1, &Settings::default()).with_files(entries).commit(&folder).unwrap();
     let child = root.path().join("tokens");
     let parent = Parent { name: "documents".into(), hash };
-    Manifest::new("tokenize", 1, "x").with_parents(vec![parent]).commit(&child).unwrap();
+    Manifest::new("tokenize", 1, &Settings::default()).with_parents(vec![parent]).commit(&child).unwrap();
     assert!(verify_tree(root.path()).unwrap().is_clean());
 
     for byte in 0..10 {
@@ -137,7 +137,7 @@ fn verification_names_every_changed_file() {
     fs::remove_file(folder.join("a")).unwrap();
     assert_eq!(verify_tree(root.path()).unwrap().problems.len(), 1);
     write_atomically(&folder, "a", "a".repeat(10).as_bytes(), 1).unwrap();
-    Manifest::new("ingest", 1, "y").commit(&folder).unwrap();
+    Manifest::new("ingest", 1, &Settings("other".into())).commit(&folder).unwrap();
     assert!(verify_tree(root.path()).unwrap().problems[0].what.contains("another version of documents"));
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use corpus::{FileError, Manifest, Parent, Seed, StageFolder, write_atomically};
+use corpus::{FileError, Manifest, Parent, Seed, Settings, StageFolder, write_atomically};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 use tokenize::{Encoder, TokenizeError, Vocabulary, decode, load_tokenizer, token_lengths};
@@ -30,8 +30,8 @@ pub struct EvalJob<'a> {
     pub sampling: Sampling,
     /// Worker threads; results do not depend on them.
     pub n_threads: usize,
-    /// Hash of everything that can change the result.
-    pub config_hash: &'a str,
+    /// Everything that can change the result.
+    pub settings: &'a Settings,
     /// What is evaluated.
     pub parents: Vec<Parent>,
 }
@@ -112,7 +112,7 @@ fn write(job: &EvalJob<'_>, results: &Value, samples: &Value) -> Result<(), Eval
         write_atomically(folder.path(), "results.json", &json(results), 1)?,
         write_atomically(folder.path(), "samples.json", &json(samples), job.prompts.len() as u64)?,
     ];
-    Manifest::new("eval", EVAL_FORMAT, job.config_hash)
+    Manifest::new("eval", EVAL_FORMAT, job.settings)
         .with_parents(job.parents.clone())
         .with_files(files)
         .commit(folder.path())?;

@@ -10,8 +10,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use corpus::{
-    DOCUMENTS_FORMAT, Document, Dropped, FileEntry, FileError, FormatError, Manifest, Parent, StageFolder, hash_bytes,
-    hash_file, write_documents, write_dropped,
+    DOCUMENTS_FORMAT, Document, Dropped, FileEntry, FileError, FormatError, Manifest, Parent, Settings, StageFolder,
+    hash_bytes, hash_file, write_documents, write_dropped,
 };
 use rayon::prelude::*;
 use thiserror::Error;
@@ -117,7 +117,7 @@ pub fn run(
     sources: &[Source],
     config: &IngestConfig,
     out: &Path,
-    config_hash: &str,
+    settings: &Settings,
     parents: Vec<Parent>,
     progress: &(dyn Fn(Progress) -> ControlFlow<()> + Sync),
 ) -> Result<Manifest, IngestError> {
@@ -134,12 +134,12 @@ pub fn run(
     let dropped_folder = StageFolder::begin(&out.join("dropped"))?;
     let dropped_files = write_dropped_shards(dropped_folder.path(), &gathered.dropped)?;
     let document_files = write_document_shards(documents_folder.path(), &gathered.documents)?;
-    Manifest::new("dropped", DOCUMENTS_FORMAT, config_hash)
+    Manifest::new("dropped", DOCUMENTS_FORMAT, settings)
         .with_parents(parents.clone())
         .with_files(dropped_files)
         .commit(dropped_folder.path())?;
     let mut manifest =
-        Manifest::new("ingest", DOCUMENTS_FORMAT, config_hash).with_parents(parents).with_files(document_files);
+        Manifest::new("ingest", DOCUMENTS_FORMAT, settings).with_parents(parents).with_files(document_files);
     manifest.counts = gathered.funnel.tallies();
     manifest.details = details;
     manifest.commit(documents_folder.path())?;

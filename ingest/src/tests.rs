@@ -113,7 +113,7 @@ pub(crate) fn run_on(sources: &[Source], config: &IngestConfig, n_threads: usize
     let go_on = |_| ControlFlow::Continue(());
     let manifest = pool.install(|| {
         let parents = crate::source_parents(sources)?;
-        crate::run(sources, config, out.path(), "config hash", parents, &go_on)
+        crate::run(sources, config, out.path(), &corpus::Settings::default(), parents, &go_on)
     })?;
     let (documents_folder, dropped_folder) = (out.path().join("documents"), out.path().join("dropped"));
     let dropped_manifest = Manifest::read(&dropped_folder).unwrap();

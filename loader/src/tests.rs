@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use corpus::{DocId, Kind, Manifest, PackedWriter, Segment};
+use corpus::{DocId, Kind, Manifest, PackedWriter, Segment, Settings};
 use proptest::prelude::*;
 
 use crate::*;
@@ -36,7 +36,7 @@ fn packed(root: &Path, folders: &[Vec<usize>]) -> Vec<PathBuf> {
             }
             files.push(writer.finish(&folder, &format!("part-{shard:05}.arrow")).unwrap());
         }
-        Manifest::new("mix", 1, "x").with_files(files).commit(&folder).unwrap();
+        Manifest::new("mix", 1, &Settings::default()).with_files(files).commit(&folder).unwrap();
         paths.push(folder);
     }
     paths

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use corpus::{
     FileEntry, FileError, FormatError, Kind, Manifest, ManifestError, PACKED_FORMAT, PackedWriter, Parent, Seed,
-    StageFolder, Tally, TokenizedDocument, is_held_out, read_tokens,
+    Settings, StageFolder, Tally, TokenizedDocument, is_held_out, read_tokens,
 };
 use serde_json::json;
 use thiserror::Error;
@@ -35,8 +35,8 @@ pub struct MixJob<'a> {
     pub held_out: f64,
     /// Held-out rows of plain text packed for each language.
     pub validation_rows: u64,
-    /// Hash of everything that can change the result.
-    pub config_hash: &'a str,
+    /// Everything that can change the result.
+    pub settings: &'a Settings,
 }
 
 /// Rows that cannot be packed.
@@ -247,7 +247,7 @@ fn write_rows(
         files.push(shard(writer, files.len())?);
     }
     let mut manifest =
-        Manifest::new("mix", PACKED_FORMAT, job.config_hash).with_parents(parents.to_vec()).with_files(files);
+        Manifest::new("mix", PACKED_FORMAT, job.settings).with_parents(parents.to_vec()).with_files(files);
     manifest.counts = counts;
     manifest.details = json!({ "context": job.context, "padding_tokens": n_padding, "groups": planned });
     manifest.commit(folder.path())?;

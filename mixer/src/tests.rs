@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use corpus::{DocId, Kind, Manifest, PackedShard, Seed, Share, Span, TokenizedDocument, is_held_out, write_tokens};
+use corpus::{
+    DocId, Kind, Manifest, PackedShard, Seed, Settings, Share, Span, TokenizedDocument, is_held_out, write_tokens,
+};
 use proptest::prelude::*;
 
 use crate::*;
+
+const NO_SETTINGS: Settings = Settings(serde_json::Value::Null);
 
 fn document(index: usize, lang: &str, kind: Kind, len: usize) -> TokenizedDocument {
     TokenizedDocument {
@@ -121,7 +125,7 @@ fn corpus_in(out: &Path) -> Vec<TokenizedDocument> {
         }
     }
     let file = write_tokens(&out.join("tokens"), "part-00000.arrow", &documents).unwrap();
-    Manifest::new("tokenize", 1, "x").with_files(vec![file]).commit(&out.join("tokens")).unwrap();
+    Manifest::new("tokenize", 1, &NO_SETTINGS).with_files(vec![file]).commit(&out.join("tokens")).unwrap();
     documents
 }
 
@@ -131,7 +135,7 @@ fn stages() -> Vec<StageMix> {
 }
 
 fn job<'a>(out: &'a Path, stages: &'a [StageMix]) -> MixJob<'a> {
-    MixJob { out, stages, context: 12, seed: Seed::root(7), held_out: 0.2, validation_rows: 3, config_hash: "x" }
+    MixJob { out, stages, context: 12, seed: Seed::root(7), held_out: 0.2, validation_rows: 3, settings: &NO_SETTINGS }
 }
 
 #[test]

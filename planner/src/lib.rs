@@ -9,7 +9,7 @@
 //!
 //! let flm_101b = Shape { layers: 80, hidden: 10_240, heads: 80, ffn: 40_960, vocabulary: 100_352, context: 2_048 };
 //! assert_eq!(flm_101b.head_size(), 128);
-//! assert_eq!(flm_101b.n_parameters() / 1_000_000, 101_700);
+//! assert_eq!(flm_101b.n_parameters() / 1_000_000, 101_701);
 //! ```
 //!
 //! No libtorch here, and nothing of ours: a lab plans on a laptop.

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use corpus::{
-    Document, FileError, FormatError, Kind, Manifest, ManifestError, Parent, Seed, Span, StageFolder, TOKENS_FORMAT,
-    Tally, TokenizedDocument, is_held_out, read_documents, write_atomically, write_tokens,
+    Document, FileError, FormatError, Kind, Manifest, ManifestError, Parent, Seed, Settings, Span, StageFolder,
+    TOKENS_FORMAT, Tally, TokenizedDocument, is_held_out, read_documents, write_atomically, write_tokens,
 };
 use rayon::prelude::*;
 use serde_json::json;
@@ -61,7 +61,7 @@ pub fn make_tokenizer(
     out: &Path,
     config: &TokenizerConfig,
     (seed, held_out): (&Seed, f64),
-    config_hash: &str,
+    settings: &Settings,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<(), TokenizeError> {
     let parents = tokenizer_parents(out, config)?;
@@ -87,8 +87,7 @@ pub fn make_tokenizer(
         )?,
         write_atomically(folder.path(), "token_lengths.json", &lengths, vocabulary.n_ids() as u64)?,
     ];
-    let mut manifest =
-        Manifest::new("tokenizer", TOKENIZER_FORMAT, config_hash).with_parents(parents).with_files(files);
+    let mut manifest = Manifest::new("tokenizer", TOKENIZER_FORMAT, settings).with_parents(parents).with_files(files);
     manifest.details = json!({ "ids": vocabulary.n_ids(), "ids_padded": vocabulary.n_ids_padded() });
     manifest.commit(folder.path())?;
     Ok(())
@@ -179,7 +178,7 @@ fn sample(
 }
 
 /// Turns `out/documents/` into `out/tokens/`, shard by shard. `progress` is told of documents and bytes.
-pub fn tokenize(out: &Path, config_hash: &str, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<(), TokenizeError> {
+pub fn tokenize(out: &Path, settings: &Settings, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<(), TokenizeError> {
     let documents = out.join("documents");
     let (manifest, documents_hash) = Manifest::read_with_hash(&documents)?;
     let (_, tokenizer_hash) = Manifest::read_with_hash(&out.join("tokenizer"))?;
@@ -201,7 +200,7 @@ pub fn tokenize(out: &Path, config_hash: &str, progress: &(dyn Fn(u64, u64) + Sy
         Parent { name: "documents".to_owned(), hash: documents_hash },
         Parent { name: "tokenizer".to_owned(), hash: tokenizer_hash },
     ];
-    let mut tokens = Manifest::new("tokenize", TOKENS_FORMAT, config_hash).with_parents(parents).with_files(files);
+    let mut tokens = Manifest::new("tokenize", TOKENS_FORMAT, settings).with_parents(parents).with_files(files);
     tokens.counts = counts;
     assert_eq!(tokens.n_rows(), manifest.n_rows(), "every document becomes one row of tokens");
     tokens.commit(folder.path())?;

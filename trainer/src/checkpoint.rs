@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use corpus::{FileEntry, FileError, Manifest, ManifestError, Parent, StageFolder, write_atomically};
+use corpus::{FileEntry, FileError, Manifest, ManifestError, Parent, Settings, StageFolder, write_atomically};
 use planner::{MuP, Shape};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
@@ -51,8 +51,8 @@ pub struct RunState {
     pub masks: Option<MaskState>,
     /// Hash of the root seed.
     pub seed: u64,
-    /// Hash of the run's training settings.
-    pub config_hash: String,
+    /// The run's training settings.
+    pub settings: Settings,
     /// The packed rows and the tokenizer the run trains on.
     pub parents: Vec<Parent>,
 }
@@ -149,7 +149,7 @@ pub fn save(checkpoints: &Path, checkpoint: &Checkpoint) -> Result<PathBuf, Chec
     }
     let json = serde_json::to_vec_pretty(state).expect("a state has only string keys");
     files.push(write_atomically(folder.path(), "state.json", &json, 1)?);
-    Manifest::new("checkpoint", CHECKPOINT_FORMAT, &state.config_hash)
+    Manifest::new("checkpoint", CHECKPOINT_FORMAT, &state.settings)
         .with_parents(state.parents.clone())
         .with_files(files)
         .commit(folder.path())?;

@@ -17,6 +17,10 @@ use torch_ext::{TorchError, rows_tensor};
 
 use crate::model::{Masks, Model};
 
+/// Targets whose logits are computed at a time. Buffers of up to 32 MB are kept by the allocator for the next use; larger ones go
+/// back to the system every time, and clearing their pages again costs a fifth of a step.
+const LOGIT_ROWS: i64 = 512;
+
 /// A batch that cannot be computed.
 #[derive(Debug, Error)]
 pub enum BatchError {
@@ -233,8 +237,11 @@ fn micro_losses(micro: &MicroBatch, model: &Model, shape: &Shape, masks: Option<
     let targets = rows.narrow(1, 1, context).reshape([-1]).index_select(0, &selected).to_kind(Kind::Int64);
     let hidden = model.hidden(&rows.narrow(1, 0, context), masks);
     let hidden = hidden.view([micro.n_rows * context, -1]).index_select(0, &selected);
-    let none = None::<Tensor>;
-    Ok(model.logits(&hidden).f_cross_entropy_loss(&targets, none, Reduction::None, -100, 0.0)?)
+    let chunks = hidden.split(LOGIT_ROWS, 0).into_iter().zip(targets.split(LOGIT_ROWS, 0));
+    let losses = chunks.map(|(hidden, targets)| {
+        model.logits(&hidden).f_cross_entropy_loss(&targets, None::<Tensor>, Reduction::None, -100, 0.0)
+    });
+    Ok(Tensor::f_cat(&losses.collect::<Result<Vec<_>, _>>()?, 0)?)
 }
 
 fn to_floats(losses: &Tensor) -> Result<Vec<f32>, BatchError> {

@@ -5,7 +5,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use corpus::{FileEntry, FileError, Manifest, Parent, Seed};
+use corpus::{FileEntry, FileError, Manifest, Parent, Seed, Settings};
 use loader::{LoadError, Loader};
 use planner::{OptimizerSettings, RunPlan, StagePlan};
 use tch::{Device, Kind, Tensor};
@@ -47,8 +47,8 @@ pub struct TrainJob<'a> {
     pub token_bytes: Vec<u32>,
     /// Root seed of the run.
     pub seed: Seed,
-    /// Hash of everything that can change the result.
-    pub config_hash: String,
+    /// Everything that can change the result.
+    pub settings: Settings,
     /// What the run trains on.
     pub parents: Vec<Parent>,
     /// Steps between checkpoints.
@@ -396,7 +396,7 @@ fn newest_checkpoint(job: &TrainJob<'_>) -> Result<Option<Checkpoint>, TrainErro
     let path = checkpoint_folder(&checkpoints, step);
     let checkpoint = load(&path)?;
     let other = |what| Err(TrainError::OtherRun { path: checkpoints.clone(), what });
-    if checkpoint.state.config_hash != job.config_hash {
+    if checkpoint.state.settings != job.settings {
         return other("settings");
     }
     if checkpoint.state.parents != job.parents {
@@ -419,7 +419,7 @@ fn first_checkpoint(job: &TrainJob<'_>) -> Checkpoint {
         mup: job.plan.mup,
         masks: None,
         seed: job.seed.as_u64(),
-        config_hash: job.config_hash.clone(),
+        settings: job.settings.clone(),
         parents: job.parents.clone(),
     };
     Checkpoint { state, tensors, optimizer }
@@ -433,7 +433,7 @@ fn finish(job: &TrainJob<'_>) -> Result<Outcome, TrainError> {
         let folder = checkpoint_folder(Path::new(""), step);
         files.push(entry(&checkpoints, &folder.join(Manifest::NAME).display().to_string())?);
     }
-    Manifest::new("train", TRAIN_FORMAT, &job.config_hash)
+    Manifest::new("train", TRAIN_FORMAT, &job.settings)
         .with_parents(job.parents.clone())
         .with_files(files)
         .commit(&checkpoints)?;

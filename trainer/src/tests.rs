@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use corpus::{DocId, Kind as DocumentKind, Manifest, PackedWriter, Seed, Segment, Span};
+use corpus::{DocId, Kind as DocumentKind, Manifest, PackedWriter, Seed, Segment, Settings, Span};
 use loader::Loader;
 use planner::{Batch, Growth, LearningRate, MuP, Operator, OptimizerSettings, RunPlan, Shape, StageRequest, plan};
 use tch::{Device, Kind, Tensor};
@@ -62,7 +62,7 @@ fn pack(folder: &Path, n_rows: u64, seed: &str) -> PathBuf {
         writer.push(&tokens, vec![segment]);
     }
     let file = writer.finish(folder, "part-00000.arrow").unwrap();
-    Manifest::new("mix", 1, "x").with_files(vec![file]).commit(folder).unwrap();
+    Manifest::new("mix", 1, &Settings::default()).with_files(vec![file]).commit(folder).unwrap();
     folder.to_owned()
 }
 
@@ -79,7 +79,7 @@ fn run(root: &Path, out: &str, n_threads: usize, stop_after: Option<u64>) -> (St
         validation: root.join("packed/validation"),
         token_bytes: vec![2; VOCABULARY as usize],
         seed: Seed::root(1),
-        config_hash: "settings".into(),
+        settings: Settings("settings".into()),
         parents: Vec::new(),
         checkpoint_every: 3,
         keep_last: 2,
@@ -143,7 +143,7 @@ fn a_checkpoint_of_another_run_or_with_a_flipped_bit_is_refused() {
     run(root.path(), "out", 1, Some(4));
     let folder = checkpoint::checkpoint_folder(&root.path().join("out/checkpoints"), 4);
     let mut other = checkpoint::load(&folder).unwrap();
-    other.state.config_hash = "other".into();
+    other.state.settings = Settings("other".into());
     other.state.step = 5;
     checkpoint::save(&root.path().join("other"), &other).unwrap();
     let file = folder.join("first-moment-00000.safetensors");

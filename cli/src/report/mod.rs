@@ -1,8 +1,21 @@
-//! The report: one self-contained HTML file.
+//! The report: one self-contained HTML file that a person reads after a run.
+//!
+//! [`read`] turns the run's folder into plain [`facts`], [`checks`] asks them what must hold, [`page`] and [`charts`]
+//! turn them into text. Only this file and [`read`] touch the disk, so a page can be tested from made-up facts.
+
+mod charts;
+mod checks;
+mod facts;
+mod markup;
+mod page;
+mod read;
+
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 
-use corpus::{Manifest, Parent, StageFolder, write_atomically};
+use corpus::{Manifest, Parent, Settings, StageFolder, write_atomically};
 
 use crate::failure::Failure;
 use crate::run_file::Run;
@@ -11,11 +24,12 @@ use crate::run_file::Run;
 pub(crate) const REPORT_FORMAT: u32 = 1;
 
 /// Writes `report/index.html`.
-pub(crate) fn write(run: &Run, out: &Path, config_hash: &str, parents: Vec<Parent>) -> Result<(), Failure> {
+pub(crate) fn write(run: &Run, out: &Path, settings: &Settings, parents: Vec<Parent>) -> Result<(), Failure> {
+    let facts = read::read(run, out, &parents)?;
+    let page = page::page(&facts);
     let folder = StageFolder::begin(&out.join("report"))?;
-    let page = format!("<h1>{}</h1>", run.report.title);
     let file = write_atomically(folder.path(), "index.html", page.as_bytes(), 1)?;
-    Manifest::new("report", REPORT_FORMAT, config_hash)
+    Manifest::new("report", REPORT_FORMAT, settings)
         .with_parents(parents)
         .with_files(vec![file])
         .commit(folder.path())?;

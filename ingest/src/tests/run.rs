@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use corpus::{Document, Kind, Manifest};
+use corpus::{Document, Kind, Manifest, Settings};
 use proptest::prelude::*;
 
 use super::{Numbers, PLAIN, chinese, english, json_lines, run_on, settings, settings_with, sources};
@@ -189,13 +189,13 @@ fn a_failed_or_interrupted_run_leaves_the_last_one_alone() {
     fs::write(folder.path().join("web.jsonl"), json_lines([&english(1, 40)[..]])).unwrap();
     let sources = sources(PLAIN, folder.path());
     let go_on = |_| ControlFlow::Continue(());
-    run(&sources, &settings(), &out, "first", Vec::new(), &go_on).unwrap();
-    let stopped = run(&sources, &settings(), &out, "second", Vec::new(), &|_| ControlFlow::Break(()));
+    run(&sources, &settings(), &out, &Settings("first".into()), Vec::new(), &go_on).unwrap();
+    let stopped = run(&sources, &settings(), &out, &Settings("second".into()), Vec::new(), &|_| ControlFlow::Break(()));
     assert!(matches!(stopped, Err(IngestError::Interrupted)));
     fs::remove_file(folder.path().join("web.jsonl")).unwrap();
-    let missing = run(&sources, &settings(), &out, "third", Vec::new(), &go_on).unwrap_err();
+    let missing = run(&sources, &settings(), &out, &Settings("third".into()), Vec::new(), &go_on).unwrap_err();
     assert!(missing.is_input() && !missing.is_out_of_space());
-    assert_eq!(Manifest::read(&out.join("documents")).unwrap().config_hash, "first");
+    assert_eq!(Manifest::read(&out.join("documents")).unwrap().config, Settings("first".into()));
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn progress_ends_at_the_size_of_the_sources() {
         ControlFlow::Continue(())
     };
     let sources = sources(PLAIN, folder.path());
-    run(&sources, &settings(), &folder.path().join("out"), "x", Vec::new(), &watch).unwrap();
+    run(&sources, &settings(), &folder.path().join("out"), &Settings::default(), Vec::new(), &watch).unwrap();
     assert_eq!(n_bytes_read.into_inner(), text.len() as u64);
 }
 
@@ -238,7 +238,8 @@ fn a_full_disk_is_told_apart() {
     std::os::unix::fs::symlink("/dev/full", documents.join("part-00000.parquet.partial")).unwrap();
     let go_on = |_| ControlFlow::Continue(());
     let sources = sources(PLAIN, folder.path());
-    let error = run(&sources, &settings(), &folder.path().join("out"), "x", Vec::new(), &go_on).unwrap_err();
+    let error =
+        run(&sources, &settings(), &folder.path().join("out"), &Settings::default(), Vec::new(), &go_on).unwrap_err();
     assert!(error.is_out_of_space() && !error.is_input(), "{error:?}");
 }
 

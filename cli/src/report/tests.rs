@@ -1,0 +1,303 @@
+//! Pages from made-up facts: what is escaped, what passes, and that nothing missing breaks the page.
+
+use corpus::Tally;
+use planner::{Batch, Cost, Growth as Grows, LearningRate, MuP, Operator, Shape, StageRequest, plan};
+
+use super::checks::{Check, Verdict, checks};
+use super::facts::{
+    Corpus, Dropped, DroppedSample, Evaluation, Facts, Folder, Group, Growth, Log, Packed, Sample, SourceCount, Step,
+    Task, Time, Validation,
+};
+use super::markup::{bytes, duration, energy, escape, fixed, flops, money, percent, scientific, short, whole};
+use super::{charts, page};
+
+const CONTEXT: u64 = 8;
+
+fn request(name: &str, hidden: u64, grows: bool) -> StageRequest {
+    StageRequest {
+        name: name.into(),
+        tokens: 320,
+        shape: Shape { layers: 1, hidden, heads: hidden / 4, ffn: 4 * hidden, vocabulary: 128, context: CONTEXT },
+        batch: Batch { rows: 4, micro_rows: 4 },
+        learning_rate: LearningRate { peak: 1e-2, end: 1e-3, warmup_tokens: 32 },
+        growth: grows.then_some(Grows { operator: Operator::Masked, ramp_tokens: 64 }),
+    }
+}
+
+fn validation(stage: &str, tokens: u64, lang: &str, loss: f64) -> Validation {
+    Validation {
+        stage: stage.into(),
+        tokens,
+        lang: lang.into(),
+        loss,
+        bits_per_byte: loss / 2.5,
+        unigram_entropy: 6.0,
+        n_targets: 100,
+    }
+}
+
+fn packed(stage: &str) -> Packed {
+    let group = |lang: &str, share: f64, rows: u64, n_tokens: u64| Group {
+        lang: lang.into(),
+        kind: "plain".into(),
+        share,
+        rows,
+        epochs: 1,
+        n_rows_found: rows,
+        n_tokens,
+        n_targets: n_tokens,
+        ..Group::default()
+    };
+    let groups = vec![group("en", 0.53, 21, 160), group("zh", 0.47, 19, 152)];
+    Packed { stage: stage.into(), context: CONTEXT, n_rows: 40, n_padding: 8, groups }
+}
+
+fn log() -> Log {
+    let stage = |index: u64| if index < 10 { "a" } else { "b" };
+    let step = |index: u64| Step {
+        stage: stage(index).into(),
+        tokens: (index + 1) * 32,
+        loss: 9.0 - index as f64 / 5.0,
+        lr: 1e-2,
+        mask: 1.0,
+        tokens_per_s: 64.0,
+        ..Step::default()
+    };
+    Log {
+        steps: (0..20).map(step).collect(),
+        growths: vec![Growth {
+            stage_from: "a".into(),
+            stage_to: "b".into(),
+            operator: "masked".into(),
+            max_logit_diff: 2e-5,
+            loss_before: 7.1,
+            loss_after: 7.1 + 1e-6,
+            parameters: (100, 200),
+            seconds: 1.0,
+        }],
+        validations: vec![validation("a", 320, "en", 5.5), validation("b", 640, "en", 5.0)],
+        n_resumes: 0,
+    }
+}
+
+fn kept(lang: &str, documents: u64) -> Tally {
+    let amounts = [("documents", documents), ("bytes", 900), ("tokens", 300)];
+    Tally {
+        lang: lang.into(),
+        source: "web".into(),
+        kind: "plain".into(),
+        amounts: amounts.into_iter().map(|(unit, n)| (unit.to_owned(), n)).collect(),
+    }
+}
+
+fn corpus() -> Corpus {
+    let dropped = |rule: &str, lang: &str, n| Dropped { rule: rule.into(), lang: lang.into(), n };
+    let web = SourceCount { source: "web".into(), n_in: 12, n_kept: 8, ..SourceCount::default() };
+    Corpus {
+        n_in: 12,
+        n_kept: 8,
+        n_dropped: 4,
+        funnel: vec![dropped("language", "fr", 1), dropped("english.words", "en", 3)],
+        by_source: vec![web],
+        samples: vec![DroppedSample { rule: "language".into(), text: "<b>oui</b>".into(), ..DroppedSample::default() }],
+        kept: vec![kept("en", 5), kept("zh", 3)],
+        n_ids: 128,
+    }
+}
+
+/// A run in which everything holds.
+fn facts() -> Facts {
+    let mup = MuP { base_width: 8, input_multiplier: 1.0, output_multiplier: 1.0, init_std: 0.02 };
+    Facts {
+        title: "<title> & \"more\"".into(),
+        name: "tiny".into(),
+        seed: 7,
+        run_hash: "0123456789abcdef".into(),
+        plan: plan(&[request("a", 8, false), request("b", 16, true)], mup).unwrap(),
+        cost: Cost { usd_per_hour: 3.6, watts: 1000.0 },
+        corpus: corpus(),
+        packed: vec![packed("a"), packed("b")],
+        held_out: 0.02,
+        log: log(),
+        eval: Evaluation {
+            validations: vec![validation("b", 640, "en", 5.0)],
+            tasks: vec![Task { name: "count".into(), n_items: 10, ..Task::default() }],
+            samples: vec![Sample { prompt: "<i>却说".into(), text: "曹操</i>".into() }],
+        },
+        folders: vec![Folder { name: "documents".into(), hash: "abc".into(), ..Folder::default() }],
+    }
+}
+
+/// Everything optional is gone.
+fn bare() -> Facts {
+    let mut facts = facts();
+    (facts.log, facts.eval, facts.corpus) = (Log::default(), Evaluation::default(), Corpus::default());
+    (facts.packed, facts.folders) = (Vec::new(), Vec::new());
+    facts
+}
+
+fn verdict(facts: &Facts, what: &str) -> Verdict {
+    let found: Vec<Check> =
+        checks(facts).into_iter().flat_map(|(_, checks)| checks).filter(|check| check.what.contains(what)).collect();
+    assert_eq!(found.len(), 1, "{what} names one check: {found:?}");
+    found[0].verdict
+}
+
+#[test]
+fn text_cannot_leave_its_place() {
+    assert_eq!(escape("<a href=\"x\">&'</a>"), "&lt;a href=&quot;x&quot;&gt;&amp;&#39;&lt;/a&gt;");
+    assert_eq!(escape("a\u{0}\n却"), "a\u{fffd}\n却");
+    let html = page::page(&facts());
+    for raw in ["<title> &", "<b>oui", "<i>却说", "曹操</i>"] {
+        assert!(!html.contains(raw), "{raw} stands in the page unescaped");
+    }
+    assert!(html.contains("&lt;b&gt;oui&lt;/b&gt;"));
+}
+
+#[test]
+fn numbers_are_written_for_people() {
+    let check = |found: String, expected: &str| assert_eq!(found.replace('\u{202f}', " "), expected);
+    check(whole(17_220), "17,220");
+    check(whole(999), "999");
+    check(whole(1_000_000), "1,000,000");
+    check(short(1_638_400.0), "1.64M");
+    check(short(999.0), "999");
+    check(short(999_600.0), "1M");
+    check(short(f64::NAN), "–");
+    check(percent(0.534), "53.4 %");
+    check(percent(f64::NAN), "–");
+    check(fixed(5.0161, 2), "5.02");
+    check(bytes(19_200_000), "19.2 MB");
+    check(flops(4.98e13), "49.8 TFLOP");
+    check(flops(5.2e22), "52 ZFLOP");
+    check(scientific(1.14e-5), "1.1 × 10<sup>−5</sup>");
+    check(scientific(1e-4), "10<sup>−4</sup>");
+    check(scientific(0.0), "0");
+    check(duration(0.957), "0.96 s");
+    check(duration(381.4), "6 min 21 s");
+    check(duration(7_261.0), "2 h 01 min");
+    check(duration(1e6), "11 d 13 h");
+    check(money(0.010_6), "$0.0106");
+    check(money(12.3), "$12.30");
+    check(money(28_900.0), "$28,900");
+    check(energy(0.004_23), "4.23 Wh");
+}
+
+#[test]
+fn a_good_run_passes_everything() {
+    let all: Vec<Check> = checks(&facts()).into_iter().flat_map(|(_, checks)| checks).collect();
+    assert!(all.iter().all(|check| check.verdict == Verdict::Holds), "{all:#?}");
+    assert!(page::page(&facts()).contains(&format!("All {} conditions hold.", all.len())));
+}
+
+#[test]
+fn what_does_not_hold_fails() {
+    let check = |change: fn(&mut Facts), what: &str, expected: Verdict| {
+        let mut facts = facts();
+        change(&mut facts);
+        assert_eq!(verdict(&facts, what), expected, "{what}");
+        assert!(!page::page(&facts).contains("conditions hold.</p>"), "{what} is told");
+    };
+    let (fails, unknown) = (Verdict::Fails, Verdict::NotMeasured);
+    check(|facts| facts.log.growths[0].max_logit_diff = 1.1e-4, "largest change of a logit", fails);
+    check(|facts| facts.log.growths[0].max_logit_diff = f64::NAN, "largest change of a logit", fails);
+    check(|facts| facts.log.growths[0].loss_after += 0.002, "change of the loss", fails);
+    check(|facts| facts.log.growths.clear(), "change of the loss", unknown);
+    check(|facts| facts.log.validations[1].loss = 6.0, "below the unigram entropy", fails);
+    check(|facts| facts.log.validations[1].loss = 5.5, "below that of stage a", fails);
+    check(|facts| facts.log.validations.clear(), "Validation loss", unknown);
+    check(|facts| facts.eval.validations[0].loss += 0.1, "read back", fails);
+    check(|facts| facts.eval.validations.clear(), "read back", unknown);
+    check(|facts| facts.corpus.n_dropped = 3, "Documents in = kept + dropped", fails);
+    check(|facts| facts.corpus.funnel[0].n = 2, "sum over all rules", fails);
+    check(|facts| facts.corpus.kept.truncate(1), "documents tokenized", fails);
+    check(|facts| facts.packed[1].groups[0].n_rows_found = 20, "Stage b: rows by which", fails);
+    check(|facts| facts.packed[0].n_padding = 7, "Stage a: tokens + padding", fails);
+    check(|facts| facts.log.steps.truncate(15), "Tokens trained on", fails);
+}
+
+#[test]
+fn a_failed_check_does_not_read_like_a_true_one() {
+    let mut facts = facts();
+    facts.corpus.n_dropped = 3;
+    let html = page::page(&facts);
+    assert!(html.contains("<b>12</b>, not 11"));
+    assert!(html.contains("class=\"verdict fail\""));
+}
+
+#[test]
+fn the_page_has_every_section_and_needs_nothing_from_outside() {
+    for html in [page::page(&facts()), page::page(&bare())] {
+        for (anchor, heading, _) in page::SECTIONS {
+            assert!(html.contains(&format!("<section id=\"{anchor}\">\n<h2>{heading}</h2>")), "{heading}");
+        }
+        for outside in ["<script", "src=", "@import", "url(", "<link"] {
+            assert!(!html.contains(outside), "{outside} asks for something outside the file");
+        }
+        assert!(!html.contains("NaN") && !html.contains("inf%"), "numbers that are none are shown as a dash");
+    }
+}
+
+#[test]
+fn what_is_missing_is_said() {
+    let html = page::page(&bare());
+    for expected in ["No growth took place", "No step was logged", "was not evaluated", "No samples were drawn"] {
+        assert!(html.contains(expected), "{expected}");
+    }
+    assert!(html.contains("were not measured") || html.contains("conditions fail"));
+}
+
+#[test]
+fn charts_take_any_number_of_points() {
+    for n in [0, 1, 2, 20, 10_000] {
+        let mut facts = facts();
+        let step = facts.log.steps[3].clone();
+        facts.log.steps = (0..n).map(|index| Step { tokens: index, ..step.clone() }).collect();
+        facts.log.validations.truncate(n.min(2) as usize);
+        for svg in [charts::loss(&facts), charts::speed(&facts), charts::schedule(&facts)] {
+            assert_eq!(svg.contains("<svg"), n > 0, "{n} points");
+            assert!(svg.len() < 100_000, "{n} points make {} bytes", svg.len());
+        }
+    }
+}
+
+#[test]
+fn charts_leave_out_what_is_no_number() {
+    let mut facts = facts();
+    facts.log.steps.iter_mut().for_each(|step| step.loss = f64::NAN);
+    facts.log.validations.clear();
+    assert!(!charts::loss(&facts).contains("<svg"));
+    facts.log.steps[4].loss = 3.0;
+    assert!(charts::loss(&facts).contains("<svg"));
+}
+
+/// The style sheet turns colours dark by their value; one that it does not know would stay light.
+#[test]
+fn the_style_sheet_knows_every_colour_of_a_chart() {
+    let style = include_str!("style.css");
+    let svg = charts::loss(&facts()) + &charts::speed(&facts()) + &charts::schedule(&facts());
+    for attribute in ["fill=\"#", "stroke=\"#"] {
+        for rest in svg.split(attribute).skip(1) {
+            let selector = format!("[{attribute}{}\"]", &rest[..6]);
+            assert!(style.contains(&selector), "{selector} has no dark twin");
+        }
+    }
+}
+
+#[test]
+fn time_is_what_the_speed_says_and_other_is_the_rest() {
+    let mut step = Step { tokens_per_s: 16.0, ..Step::default() };
+    (step.seconds.forward, step.seconds.backward, step.seconds.checkpoint) = (0.5, 1.0, 3.0);
+    let time = Time::of([&step, &step].into_iter(), 32);
+    assert_eq!(time.parts, [0.0, 1.0, 2.0, 0.0, 0.0, 6.0, 1.0]);
+    assert_eq!(time.total(), 10.0);
+    // Ten steps a stage of half a second, and a second of growth.
+    assert_eq!(facts().seconds(), 11.0);
+}
+
+#[test]
+fn null_is_read_as_not_a_number() {
+    let line = r#"{"stage":"a","tokens":1,"loss":null,"lr":0.1,"mask":1.0,"tokens_per_s":2.0,"seconds":{}}"#;
+    let step: Step = serde_json::from_str(line).unwrap();
+    assert!(step.loss.is_nan());
+}
