@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::anyhow;
-use corpus::{Count, Manifest, PackedShard, Segment, read_documents, read_dropped, read_tokens};
+use corpus::{Count, FileError, Manifest, PackedShard, Segment, read_documents, read_dropped, read_tokens};
 use tokenize::{Vocabulary, decode, load_tokenizer};
 
 use crate::failure::Failure;
@@ -19,16 +19,16 @@ pub(crate) fn inspect(path: &Path, n_rows: usize) -> Result<(), Failure> {
         return inspect_file(&stage, path, n_rows);
     }
     let manifest = Manifest::read(path)?;
-    println!("{} by stage {}, format {}", path.display(), manifest.stage, manifest.format);
+    say!("{} by stage {}, format {}", path.display(), manifest.stage, manifest.format);
     for parent in &manifest.parents {
-        println!("  made from {} {}", parent.name, &parent.hash[..parent.hash.len().min(12)]);
+        say!("  made from {} {}", parent.name, short(&parent.hash));
     }
     for file in &manifest.files {
-        println!("  {}  {} rows, {} bytes, blake3 {}", file.path, file.rows, Count(file.bytes), &file.blake3[..12]);
+        say!("  {}  {} rows, {} bytes, blake3 {}", file.path, file.rows, Count(file.bytes), short(&file.blake3));
     }
     for row in &manifest.counts {
         let amounts: Vec<String> = row.amounts.iter().map(|(unit, amount)| format!("{amount} {unit}")).collect();
-        println!("  {:<3} {:<12} {:<28} {}", row.lang, row.kind, row.source, amounts.join(", "));
+        say!("  {:<3} {:<12} {:<28} {}", row.lang, row.kind, row.source, amounts.join(", "));
     }
     match manifest.paths(path).first() {
         Some(first) if first.extension().is_some_and(|end| end == "parquet" || end == "arrow") => {
@@ -39,27 +39,32 @@ pub(crate) fn inspect(path: &Path, n_rows: usize) -> Result<(), Failure> {
 }
 
 fn inspect_file(stage: &str, path: &Path, n_rows: usize) -> Result<(), Failure> {
-    println!("\n{}", path.display());
+    say!("\n{}", path.display());
     match stage {
         "ingest" => {
             for document in read_documents(path)?.0.into_iter().take(n_rows) {
-                println!("  {} {} {} {}", document.id, document.lang, document.kind, document.source);
-                println!("    {}", excerpt(&document.text));
+                say!("  {} {} {} {}", document.id, document.lang, document.kind, document.source);
+                say!("    {}", excerpt(&document.text));
             }
         }
         "dropped" => {
             for dropped in read_dropped(path)?.into_iter().take(n_rows) {
-                println!(
+                say!(
                     "  {} {} {} {}: {} ({})",
-                    dropped.id, dropped.lang, dropped.source, dropped.locator, dropped.rule, dropped.detail
+                    dropped.id,
+                    dropped.lang,
+                    dropped.source,
+                    dropped.locator,
+                    dropped.rule,
+                    dropped.detail
                 );
             }
         }
         "tokenize" => {
             let vocabulary = vocabulary_beside(path, 2)?;
             for document in read_tokens(path)?.into_iter().take(n_rows) {
-                println!("  {} {} {} {} tokens", document.id, document.lang, document.kind, document.tokens.len());
-                println!("    {}", excerpt(&text(&vocabulary, &document.tokens)));
+                say!("  {} {} {} {} tokens", document.id, document.lang, document.kind, document.tokens.len());
+                say!("    {}", excerpt(&text(&vocabulary, &document.tokens)));
             }
         }
         "mix" => inspect_packed(path, n_rows)?,
@@ -71,16 +76,16 @@ fn inspect_file(stage: &str, path: &Path, n_rows: usize) -> Result<(), Failure> 
 fn inspect_packed(path: &Path, n_rows: usize) -> Result<(), Failure> {
     let vocabulary = vocabulary_beside(path, 3)?;
     let shard = PackedShard::open(path)?;
-    println!("  {} rows of context {}", shard.n_rows(), shard.context());
+    say!("  {} rows of context {}", shard.n_rows(), shard.context());
     for row in 0..shard.n_rows().min(n_rows) {
         let tokens = shard.tokens(row, 1);
         let segments = shard.segments(row)?;
         let n_targets: u64 = segments.iter().map(Segment::n_targets).sum();
-        println!("  row {row}: {} segments, {n_targets} targets", segments.len());
+        say!("  row {row}: {} segments, {n_targets} targets", segments.len());
         for segment in segments {
             let (start, end) = (segment.row_start as usize, (segment.row_start + segment.len) as usize);
-            println!("    {} {} {} {start}..{end}", segment.lang, segment.kind, segment.source);
-            println!("      {}", excerpt(&text(&vocabulary, &tokens[start..end])));
+            say!("    {} {} {} {start}..{end}", segment.lang, segment.kind, segment.source);
+            say!("      {}", excerpt(&text(&vocabulary, &tokens[start..end])));
         }
     }
     Ok(())
@@ -88,8 +93,12 @@ fn inspect_packed(path: &Path, n_rows: usize) -> Result<(), Failure> {
 
 /// The tokenizer of the run whose folder lies `depth` levels above `path`.
 fn vocabulary_beside(path: &Path, depth: usize) -> Result<Vocabulary, Failure> {
-    let out = path.ancestors().nth(depth).unwrap_or(Path::new("."));
-    Ok(load_tokenizer(out)?)
+    let path = path.canonicalize().map_err(|source| FileError::new("find", path, source))?;
+    Ok(load_tokenizer(path.ancestors().nth(depth).unwrap_or(&path))?)
+}
+
+fn short(hash: &str) -> &str {
+    hash.get(..12).unwrap_or(hash)
 }
 
 fn text(vocabulary: &Vocabulary, tokens: &[u32]) -> String {

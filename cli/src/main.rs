@@ -1,6 +1,11 @@
 //! `moso`: the only binary, the only reader of flags and environment, and the only place that prints or exits.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the crate that talks to a person")]
 
+/// Prints a line; a reader that has seen enough (`| head`) ends the process in peace.
+macro_rules! say {
+    ($($format:tt)*) => { $crate::print_line(format_args!($($format)*)) };
+}
+
 mod args;
 mod explain;
 mod failure;
@@ -13,6 +18,8 @@ mod run_file;
 mod stages;
 mod trace;
 
+use std::io::Write;
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -36,13 +43,28 @@ fn main() -> ExitCode {
             end_at_once();
         }
     });
-    let done = handler.context("cannot listen for Ctrl-C").map_err(Failure::bug).and_then(|()| run(arguments.command));
+    let done =
+        handler.context("cannot listen for Ctrl-C").map_err(Failure::bug).and_then(|()| run_guarded(arguments.command));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("error: {:#}", failure.error);
             ExitCode::from(failure.code)
         }
+    }
+}
+
+/// A panic is our bug (exit code 1); its message has been printed where it happened.
+fn run_guarded(command: Command) -> Result<(), Failure> {
+    std::panic::catch_unwind(AssertUnwindSafe(|| run(command))).unwrap_or_else(|_| {
+        Err(Failure::bug(anyhow::anyhow!("this is a bug in moso; please report the message above")))
+    })
+}
+
+#[expect(clippy::disallowed_methods, reason = "nobody reads on: there is nothing left to do")]
+fn print_line(line: std::fmt::Arguments<'_>) {
+    if writeln!(std::io::stdout().lock(), "{line}").is_err() {
+        std::process::exit(0);
     }
 }
 
@@ -66,7 +88,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Eval(run) => run_stages(&run, |stage| stage == Stage::Eval),
         Command::Report(run) => run_stages(&run, |stage| stage == Stage::Report),
         Command::Explain { run } => {
-            print!("{}", explain::explain(&Run::read(&run)?));
+            say!("{}", explain::explain(&Run::read(&run)?).trim_end());
             Ok(())
         }
         Command::Inspect { path, rows } => inspect::inspect(&path, rows),
@@ -114,13 +136,13 @@ fn verify(path: &std::path::Path, json: bool) -> Result<(), Failure> {
         let line = serde_json::json!({
             "manifests": found.n_manifests, "files": found.n_files, "bytes": found.n_bytes, "problems": problems,
         });
-        println!("{line}");
+        say!("{line}");
     } else {
         for problem in &found.problems {
-            println!("{}: {}", problem.path.display(), problem.what);
+            say!("{}: {}", problem.path.display(), problem.what);
         }
         let n_bytes = corpus::Count(found.n_bytes);
-        println!("{} manifests, {} files, {n_bytes} bytes re-hashed", found.n_manifests, found.n_files);
+        say!("{} manifests, {} files, {n_bytes} bytes re-hashed", found.n_manifests, found.n_files);
     }
     match found.problems.len() {
         0 => Ok(()),

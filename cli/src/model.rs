@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
-use corpus::{Count, Seed};
+use corpus::{Count, FileError, Seed};
 use planner::Cost;
 use tokenize::{Encoder, StreamDecoder, TokenId, load_tokenizer};
 use trainer::checkpoint::{checkpoint_folder, list_checkpoints, load};
@@ -47,7 +47,8 @@ pub(crate) fn show(progress: &Progress<'_>, event: &Event, cost: &Cost) {
 /// Continues a prompt and prints it token by token.
 pub(crate) fn generate(arguments: &GenerateArguments) -> Result<(), Failure> {
     let folder = find_checkpoint(&arguments.checkpoint)?;
-    let out = folder.parent().and_then(Path::parent).unwrap_or(Path::new("."));
+    let folder = folder.canonicalize().map_err(|source| FileError::new("find", &folder, source))?;
+    let out = folder.parent().and_then(Path::parent).unwrap_or(&folder);
     let vocabulary = load_tokenizer(out)?;
     let checkpoint = load(&folder)?;
     let mut prompt = Vec::new();

@@ -159,7 +159,7 @@ impl Run {
             checkpoint_every > 0 && validate_every > 0,
             "[train] checkpoint_every and validate_every must be at least 1"
         );
-        anyhow::ensure!(eval.rows > 0, "[eval] rows must be at least 1");
+        check_numbers(&plan, &optimizer, &eval)?;
         let mixes: Vec<StageMix> = mixes
             .into_iter()
             .zip(&plan.stages)
@@ -232,6 +232,36 @@ impl Run {
     pub(crate) fn settings(&self, stage: &str) -> Settings {
         Settings(self.resolved()[stage].clone())
     }
+}
+
+/// Numbers that would be accepted without a word and spoil a run.
+fn check_numbers(plan: &RunPlan, optimizer: &OptimizerSettings, eval: &EvalConfig) -> anyhow::Result<()> {
+    let positive = |name: &str, value: f64| {
+        anyhow::ensure!(value > 0.0 && value.is_finite(), "{name} is {value}; it must be above 0");
+        Ok(())
+    };
+    for stage in &plan.stages {
+        positive(&format!("stage {}: lr.peak", stage.name), stage.learning_rate.peak)?;
+        positive(&format!("stage {}: lr.end", stage.name), stage.learning_rate.end)?;
+    }
+    positive("[train] mup.base_width", plan.mup.base_width as f64)?;
+    positive("[train] mup.input_multiplier", plan.mup.input_multiplier)?;
+    positive("[train] mup.output_multiplier", plan.mup.output_multiplier)?;
+    positive("[train] mup.init_std", plan.mup.init_std)?;
+    positive("[train] optimizer.epsilon", optimizer.epsilon)?;
+    positive("[train] optimizer.clip", optimizer.clip)?;
+    for (name, beta) in [("beta1", optimizer.beta1), ("beta2", optimizer.beta2)] {
+        anyhow::ensure!((0.0..1.0).contains(&beta), "[train] optimizer.{name} is {beta}; it must be from 0 to below 1");
+    }
+    let decay = optimizer.weight_decay;
+    anyhow::ensure!(
+        (0.0..1.0).contains(&decay),
+        "[train] optimizer.weight_decay is {decay}; it must be from 0 to below 1"
+    );
+    anyhow::ensure!(eval.rows > 0, "[eval] rows must be at least 1");
+    anyhow::ensure!(eval.temperature >= 0.0, "[eval] temperature must not be negative");
+    anyhow::ensure!(eval.prompts.iter().all(|prompt| !prompt.is_empty()), "[eval] prompts must not be empty");
+    Ok(())
 }
 
 fn stage_request(raw: RawStage, context: u64, vocabulary: u64) -> anyhow::Result<StageRequest> {

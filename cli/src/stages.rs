@@ -1,13 +1,15 @@
 //! Runs the stages: skips what is done, starts what is not, and ends with what a person wants to know.
 
+use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use corpus::{Count, DOCUMENTS_FORMAT, Manifest, PACKED_FORMAT, Parent, TOKENS_FORMAT, write_atomically};
+use anyhow::anyhow;
+use corpus::{Count, DOCUMENTS_FORMAT, FileError, Manifest, PACKED_FORMAT, Parent, TOKENS_FORMAT};
 use mixer::{MixJob, VALIDATION, packed_folder};
 use serde_json::{Value, json};
-use tokenize::TOKENIZER_FORMAT;
+use tokenize::{TOKENIZER_FORMAT, TokenizerConfig};
 
 use crate::args::Stage;
 use crate::failure::Failure;
@@ -23,10 +25,15 @@ pub(crate) struct Stages<'a> {
     n_threads: usize,
     console: &'a Console,
     stop: &'a AtomicBool,
+    /// Held until the process ends, however it ends.
+    _lock: File,
 }
 
+/// Locked by the process that works in a run's folder.
+const LOCK: &str = ".lock";
+
 impl<'a> Stages<'a> {
-    /// Prepares `out` and writes the resolved run beside everything that will lie there.
+    /// Prepares `out` and keeps every other process out of it.
     pub(crate) fn new(
         run: &'a Run,
         out: &'a Path,
@@ -34,9 +41,13 @@ impl<'a> Stages<'a> {
         console: &'a Console,
         stop: &'a AtomicBool,
     ) -> Result<Self, Failure> {
-        let json = serde_json::to_vec_pretty(&run.resolved()).expect("a run has only string keys");
-        write_atomically(out, "run.json", &json, 1)?;
-        Ok(Self { run, out, n_threads, console, stop })
+        let path = out.join(LOCK);
+        let opened = std::fs::create_dir_all(out).and_then(|()| File::create(&path));
+        let lock = opened.map_err(|error| Failure::environment(FileError::new("create", &path, error)))?;
+        if lock.try_lock().is_err() {
+            return Err(Failure::environment(anyhow!("another moso is working in {}", out.display())));
+        }
+        Ok(Self { run, out, n_threads, console, stop, _lock: lock })
     }
 
     /// Runs one stage unless it is done.
@@ -69,10 +80,25 @@ impl<'a> Stages<'a> {
         done
     }
 
-    /// Folders of this run as the parents of the next stage.
+    /// Folders of this run as the parents of the next stage. One that was made from other settings, or from other inputs than
+    /// those that lie there now, is refused: what came out would not be what the run file says.
     fn parents(&self, folders: &[PathBuf]) -> Result<Vec<Parent>, Failure> {
         let parent = |folder: &PathBuf| {
-            let (_, hash) = Manifest::read_with_hash(&self.out.join(folder))?;
+            let (manifest, hash) = Manifest::read_with_hash(&self.out.join(folder))?;
+            let stage = stage_of(folder);
+            let stale = |what: &str| {
+                let folder = folder.display();
+                Failure::run_file(anyhow!("{folder} was made from other {what} than now: run `moso {stage}` first"))
+            };
+            if manifest.config_hash != self.run.settings(stage).hash() {
+                return Err(stale("settings"));
+            }
+            for parent in manifest.parents {
+                let now = Manifest::read_with_hash(&self.out.join(&parent.name));
+                if now.is_ok_and(|(_, hash)| hash != parent.hash) {
+                    return Err(stale(&parent.name));
+                }
+            }
             Ok(Parent { name: folder.display().to_string(), hash })
         };
         folders.iter().map(parent).collect()
@@ -99,7 +125,10 @@ impl<'a> Stages<'a> {
     }
 
     fn tokenizer(&self) -> Result<(), Failure> {
-        let parents = tokenize::tokenizer_parents(self.out, &self.run.tokenizer)?;
+        let parents = match self.run.tokenizer {
+            TokenizerConfig::Train { .. } => self.parents(&["documents".into()])?,
+            _ => tokenize::tokenizer_parents(self.out, &self.run.tokenizer)?,
+        };
         let folders = [("tokenizer", PathBuf::from("tokenizer"))];
         if self.is_done(Stage::Tokenizer, &folders, TOKENIZER_FORMAT, &parents) {
             return Ok(());
@@ -257,6 +286,18 @@ impl<'a> Stages<'a> {
             progress.finish("done", json!({ "report": self.out.join("report/index.html") }));
         }
         Ok(())
+    }
+}
+
+/// The stage that makes a folder.
+fn stage_of(folder: &Path) -> &'static str {
+    match folder.iter().next().and_then(|name| name.to_str()) {
+        Some("documents" | "dropped") => "ingest",
+        Some("tokenizer") => "tokenizer",
+        Some("tokens") => "tokenize",
+        Some("packed") => "mix",
+        Some("checkpoints") => "train",
+        _ => "eval",
     }
 }
 

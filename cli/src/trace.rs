@@ -6,7 +6,7 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use corpus::{DocId, Manifest, Segment, read_documents};
+use corpus::{DocId, FileError, Manifest, Segment, read_documents};
 use loader::Loader;
 use mixer::packed_folder;
 use serde_json::Value;
@@ -15,9 +15,9 @@ use crate::failure::Failure;
 
 /// Prints the segments of every row of a step.
 pub(crate) fn trace(out: &Path, step: NonZero<u64>) -> Result<(), Failure> {
-    let run = read_run(out)?;
-    let stages =
-        run["train"]["plan"]["stages"].as_array().context("run.json names no stages").map_err(Failure::input)?;
+    let settings = training_settings(out)?;
+    let stages = settings["plan"]["stages"].as_array().context("the checkpoints name no stages");
+    let stages = stages.map_err(Failure::input)?;
     let number = |stage: &Value, key: &str| stage[key].as_u64().unwrap_or(0);
     let index = step.get() - 1;
     let stage = stages.iter().find(|stage| index < number(stage, "first_step") + number(stage, "n_steps"));
@@ -35,23 +35,31 @@ pub(crate) fn trace(out: &Path, step: NonZero<u64>) -> Result<(), Failure> {
         segments.extend(rows.segments(row).map_err(Failure::input)?.into_iter().map(|segment| (row, segment)));
     }
     let origins = origins(out, &segments)?;
-    println!("step {step}, stage {}, rows {first_row} to {}", name(stage), first_row + n_rows - 1);
+    say!("step {step}, stage {}, rows {first_row} to {}", name(stage), first_row + n_rows - 1);
     for (row, segment) in &segments {
         let origin = origins.get(&segment.doc).map_or("", String::as_str);
         let (from, to) = (segment.doc_offset, segment.doc_offset + segment.len);
-        println!(
+        say!(
             "{row:>8}  {}  {} {} {}  tokens {from}..{to}  {origin}",
-            segment.doc, segment.lang, segment.kind, segment.source
+            segment.doc,
+            segment.lang,
+            segment.kind,
+            segment.source
         );
     }
     Ok(())
 }
 
-fn read_run(out: &Path) -> Result<Value, Failure> {
-    let path = out.join("run.json");
-    let text = fs::read(&path).with_context(|| format!("cannot read {}: is this a run's folder?", path.display()));
-    let run = text.and_then(|text| serde_json::from_slice(&text).with_context(|| path.display().to_string()));
-    run.map_err(Failure::input)
+/// What the run was trained with, as its checkpoints say; the run file may have changed since.
+fn training_settings(out: &Path) -> Result<Value, Failure> {
+    let checkpoints = out.join("checkpoints");
+    let listing = fs::read_dir(&checkpoints).map_err(|source| FileError::new("list", &checkpoints, source))?;
+    let mut folders: Vec<PathBuf> = listing.flatten().map(|entry| entry.path()).collect();
+    folders.sort();
+    let newest = folders.iter().rev().find_map(|folder| Manifest::read(folder).ok());
+    let newest =
+        newest.ok_or_else(|| anyhow!("{} holds no checkpoint: nothing was trained yet", checkpoints.display()));
+    Ok(newest.map_err(Failure::input)?.config.0)
 }
 
 /// Licence and URL, or file and record, of every document of `segments`.

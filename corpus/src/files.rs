@@ -2,11 +2,11 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::manifest::{FileEntry, Manifest};
+use crate::manifest::{FileEntry, Manifest, ManifestError};
 
 /// The ending of a file that is being written; such a file is never read.
 const PARTIAL: &str = "partial";
@@ -111,10 +111,21 @@ impl StageFolder {
     /// and what an interrupted attempt left under a temporary name. Files of unknown origin are left alone.
     pub fn begin(path: &Path) -> Result<Self, FileError> {
         fs::create_dir_all(path).map_err(|source| FileError::new("create the folder", path, source))?;
-        let old = Manifest::read(path).ok();
+        let old = match Manifest::read(path) {
+            Ok(manifest) => Some(manifest),
+            Err(ManifestError::Missing { .. }) => None,
+            Err(ManifestError::File(error)) => return Err(error),
+            Err(error @ ManifestError::Invalid { .. }) => {
+                let not_ours = io::Error::new(io::ErrorKind::AlreadyExists, error.to_string());
+                return Err(FileError::new("take over the folder", path, not_ours));
+            }
+        };
         remove_if_present(&path.join(Manifest::NAME))?;
         for entry in old.iter().flat_map(|manifest| &manifest.files) {
-            remove_if_present(&path.join(&entry.path))?;
+            let is_inside = Path::new(&entry.path).components().all(|part| matches!(part, Component::Normal(_)));
+            if is_inside {
+                remove_if_present(&path.join(&entry.path))?;
+            }
         }
         let listing = fs::read_dir(path).map_err(|source| FileError::new("list", path, source))?;
         for entry in listing.flatten() {

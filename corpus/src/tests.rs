@@ -153,6 +153,14 @@ fn an_unfinished_file_has_no_name_and_is_cleared_away() {
 }
 
 #[test]
+fn a_folder_of_somebody_else_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("manifest.json"), "{\"name\": \"a web application\"}").unwrap();
+    assert!(StageFolder::begin(folder.path()).is_err());
+    assert!(folder.path().join("manifest.json").exists());
+}
+
+#[test]
 fn a_full_disk_is_told_apart() {
     let folder = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink("/dev/full", folder.path().join("part.parquet.partial")).unwrap();

@@ -180,7 +180,7 @@ fn is_right(checkpoint: &Checkpoint, vocabulary: &Vocabulary, item: &Item) -> (b
     let n_cut = tokens.len().saturating_sub(checkpoint.state.shape.context as usize);
     let tokens = &tokens[n_cut..];
     let predicted = most_likely(checkpoint, tokens);
-    (predicted[predicted.len() - answer.len()..] == answer, n_cut > 0)
+    (predicted.ends_with(&answer), n_cut > 0)
 }
 
 fn samples(job: &EvalJob<'_>, checkpoint: &Checkpoint, vocabulary: &Vocabulary) -> Value {

@@ -5,7 +5,7 @@
 //! evidence, so that any drop can be argued with.
 //!
 //! A record passes, in this order: reading (an unreadable one is counted, and an error beyond a limit), main text where
-//! it is a web page ([`extract_main_text`]), Unicode repair ([`normalise`]), length, language ([`detect_language`]), the
+//! it is a web page ([`extract_main_text`]), Unicode repair ([`fn@normalise`]), length, language ([`detect_language`]), the
 //! quality rules of its language ([`measure`], [`EnglishRules::limits`], [`ChineseRules::limits`]), then duplicates
 //! ([`find_duplicates`]). English and Chinese have rules, shingles and thresholds of their own everywhere.
 //!

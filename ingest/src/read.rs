@@ -3,7 +3,7 @@
 //! A record is bytes with a locator, `RELATIVE_FILE:LINE` for JSON lines, `RELATIVE_FILE:INDEX` for the pieces of a
 //! separated text (both from 1), the file alone where it is one document. Records come in batches so that work on one
 //! can go on while the next is read; the batches are the same whatever reads them. Memory: one batch, of which one
-//! record is at most [`Limits::record_bytes_max`]; a longer record is a bad one and is skipped without being held.
+//! record is at most `record_bytes_max`; a longer record is a bad one and is skipped without being held.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};

@@ -157,6 +157,13 @@ struct Gathered {
     funnel: Funnel,
 }
 
+/// The longest record that is held in memory. In JSON a character takes up to 12 bytes (an escaped surrogate pair), and other
+/// fields and markup count too, so short documents are given room.
+fn record_bytes_max(document_chars_max: u64) -> usize {
+    const ROOM: u64 = 16 << 20;
+    usize::try_from(document_chars_max.saturating_mul(12).max(ROOM)).unwrap_or(usize::MAX / 2)
+}
+
 fn gather(
     sources: &[Source],
     files: Vec<Vec<SourceFile>>,
@@ -164,8 +171,7 @@ fn gather(
     rules: &[&str],
     progress: &(dyn Fn(Progress) -> ControlFlow<()> + Sync),
 ) -> Result<Gathered, IngestError> {
-    // A character is at most four bytes: a longer record cannot hold a document that is short enough.
-    let record_bytes_max = usize::try_from(config.document_chars_max.saturating_mul(4)).unwrap_or(usize::MAX / 2);
+    let record_bytes_max = record_bytes_max(config.document_chars_max);
     let n_bytes = files.iter().flatten().map(|file| file.n_bytes).sum();
     let mut reader = RecordReader::new(sources, files, record_bytes_max);
     let mut gathered = Gathered::default();

@@ -39,7 +39,9 @@ pub fn interleave(quotas: &[u64]) -> Vec<usize> {
     let mut turns = Vec::with_capacity(n_rows as usize);
     for row in 1..=n_rows {
         // Compared as integers: quota x row - emitted x n_rows is the lag in units of 1 / n_rows rows.
-        let lag = |index: usize| i128::from(quotas[index] * row) - i128::from(emitted[index] * n_rows);
+        let lag = |index: usize| {
+            i128::from(quotas[index]) * i128::from(row) - i128::from(emitted[index]) * i128::from(n_rows)
+        };
         let open = (0..quotas.len()).filter(|&index| emitted[index] < quotas[index]);
         let next = open.max_by(|&a, &b| lag(a).cmp(&lag(b)).then(b.cmp(&a))).expect("the quotas add up to all rows");
         emitted[next] += 1;

@@ -327,6 +327,9 @@ fn check_growth(request: &StageRequest, previous: Option<&StageRequest>) -> Resu
     if let Some(axis) = request.shape.shrinks_from(&previous.shape) {
         return Err(PlanError::Shrinks { stage, axis });
     }
+    if request.growth.is_some_and(|growth| growth.ramp_tokens == 0) {
+        return Err(PlanError::Zero { stage, what: "the growth ramp" });
+    }
     if request.growth.is_none() && request.shape != previous.shape {
         let what = "its shape differs from the stage before; say how it grows: growth = { operator = \"masked\", ramp = \"...\" }";
         return Err(PlanError::Growth { stage, what });

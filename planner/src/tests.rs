@@ -86,6 +86,7 @@ fn what_cannot_work_is_said() {
     check(|b| b.batch.micro_rows = 7, "no multiple of micro_rows 7");
     check(|b| b.tokens = 100, "less than one batch of 4096");
     check(|b| b.growth = Some(Growth { operator: Operator::Masked, ramp_tokens: 409_600 }), "the mask ramp takes");
+    check(|b| b.growth = Some(Growth { operator: Operator::Masked, ramp_tokens: 0 }), "growth ramp must be at least 1");
     check(|b| b.shape.context = 128, "must stay the same");
     assert!(plan(&[request("a", shape(4, 128, 4), true)], mup()).is_err());
     assert_eq!(plan(&[], mup()), Err(PlanError::NoStage));

@@ -39,6 +39,8 @@ fn what_is_wrong_with_a_run_file_is_said_with_its_line() {
         &["stage small", "add up to 0.9"],
     );
     check("ramp = 10_240", "ramp = 20_480", &["stage medium: the mask ramp takes 20480 tokens"]);
+    check("clip = 1.0", "clip = 0.0", &["optimizer.clip is 0; it must be above 0"]);
+    check("ramp = 10_240", "ramp = 0", &["stage medium: the growth ramp must be at least 1"]);
     check("tensor = 1", "tensor = 2", &["stage small: parallel must be"]);
     check("name = \"medium\"", "name = \"../x\"", &["names a folder"]);
     check("ids = 1024", "ids = 100", &["train.ids 100 is too few"]);

@@ -48,7 +48,7 @@ fn a_killed_run_goes_on_to_the_same_bits() {
     let whole = final_hashes(&bench.path("whole"));
     // While documents are being read, in the first stage, inside the second mask ramp: each alone, then all in one run.
     let points: [fn(&Path) -> bool; 3] =
-        [|out| out.join("run.json").exists(), |out| has_step(out, 15), |out| has_step(out, 53)];
+        [|out| out.join(".lock").exists(), |out| has_step(out, 15), |out| has_step(out, 53)];
     for (index, point) in points.into_iter().enumerate() {
         let out = format!("killed-{index}");
         kill_when(&bench, &out, point);
@@ -93,7 +93,9 @@ fn the_whole_way() {
         assert!(results["results"][task]["exact_match_stderr,none"].as_f64().unwrap() > 0.0);
     }
     let report = fs::read_to_string(out.join("report/index.html")).unwrap();
-    assert!(!report.contains("http://") || !report.contains("<script src"));
+    for outside in ["<script", "<link", "<img", "src=", "@import", "url("] {
+        assert!(!report.contains(outside), "the report must stand alone, it has {outside}");
+    }
     looks_at_the_result(&bench);
     refuses_other_settings(&bench);
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use corpus::{Count, Share};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// `[tokenizer]` as it is written: either `import`, or `train` with what to train on.
 #[derive(Clone, Debug, Deserialize)]
@@ -30,9 +30,9 @@ pub enum TokenizerConfig {
     /// The built-in cl100k_base.
     Cl100kBase,
     /// A rank file in tiktoken's format.
-    RankFile(PathBuf),
+    RankFile(#[serde(serialize_with = "file_name")] PathBuf),
     /// A `tokenizer.json` that we wrote.
-    TokenizerJson(PathBuf),
+    TokenizerJson(#[serde(serialize_with = "file_name")] PathBuf),
     /// Trained on a sample of the kept plain documents.
     Train {
         /// Ids, bytes and special tokens included.
@@ -42,6 +42,11 @@ pub enum TokenizerConfig {
         /// Share of each language in the sample.
         language: BTreeMap<String, Share>,
     },
+}
+
+/// Where an imported file lies changes nothing: its contents are hashed as a parent.
+fn file_name<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.file_name().unwrap_or_default().to_string_lossy())
 }
 
 impl TokenizerConfig {

@@ -79,11 +79,15 @@ pub fn adamw_step(
 ) -> Result<(), TorchError> {
     assert_eq!(parameters.len(), gradients.len(), "every parameter has a gradient");
     assert_eq!(parameters.len(), moments.len(), "every parameter has moments");
-    // The kernel trusts its sizes: it would read past the end of a smaller tensor.
+    // The kernel trusts sizes and strides: it would read past the end of a smaller tensor, or the wrong elements of a view.
     for ((parameter, gradient), moments) in parameters.iter().zip(gradients).zip(moments) {
         let size = parameter.size();
         if gradient.size() != size || moments.first.size() != size || moments.second.size() != size {
             return Err(TorchError(format!("a gradient or moment of a tensor {size:?} has another shape")));
+        }
+        let all = [*parameter, *gradient, &moments.first, &moments.second];
+        if !all.into_iter().all(Tensor::is_contiguous) {
+            return Err(TorchError(format!("a tensor {size:?}, its gradient or a moment of it is a strided view")));
         }
     }
     let first: Vec<_> = moments.iter().map(|moments| moments.first.as_ptr()).collect();

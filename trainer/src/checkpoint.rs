@@ -127,15 +127,18 @@ pub fn checkpoint_folder(checkpoints: &Path, step: u64) -> PathBuf {
 
 /// Steps of all whole checkpoints, rising.
 pub fn list_checkpoints(checkpoints: &Path) -> Vec<u64> {
+    let is_whole = |folder: &Path| folder.join(Manifest::NAME).is_file();
+    step_folders(checkpoints).into_iter().filter(|(_, folder)| is_whole(folder)).map(|(step, _)| step).collect()
+}
+
+/// Folders of all checkpoints, whole or not, by rising step.
+fn step_folders(checkpoints: &Path) -> Vec<(u64, PathBuf)> {
     let Ok(listing) = fs::read_dir(checkpoints) else { return Vec::new() };
     let step_of = |path: &Path| path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok();
-    let mut steps: Vec<u64> = listing
-        .flatten()
-        .filter(|entry| entry.path().join(Manifest::NAME).is_file())
-        .filter_map(|entry| step_of(&entry.path()))
-        .collect();
-    steps.sort_unstable();
-    steps
+    let folders = listing.flatten().map(|entry| entry.path());
+    let mut folders: Vec<(u64, PathBuf)> = folders.filter_map(|path| Some((step_of(&path)?, path))).collect();
+    folders.sort();
+    folders
 }
 
 /// Writes a checkpoint. It counts from the moment its manifest is renamed into place.
@@ -270,14 +273,13 @@ fn place_slice(tensor: &mut Tensor, slice: &Slice, view: &TensorView<'_>) -> Res
     Ok(place.numel())
 }
 
-/// Removes all checkpoints but those of `keep`. The manifest goes first, so that a half-removed one is never loaded.
+/// Removes all checkpoints but those of `keep`, and what was left of interrupted attempts. The manifest goes first, so that a half-removed one is never loaded.
 pub(crate) fn remove_others(checkpoints: &Path, keep: &[u64]) -> Result<(), FileError> {
-    for step in list_checkpoints(checkpoints) {
+    for (step, folder) in step_folders(checkpoints) {
         if keep.contains(&step) {
             continue;
         }
-        let folder = checkpoint_folder(checkpoints, step);
-        drop(StageFolder::begin(&folder)?);
+        StageFolder::begin(&folder)?;
         fs::remove_dir_all(&folder).map_err(|source| FileError::new("remove", &folder, source))?;
     }
     Ok(())

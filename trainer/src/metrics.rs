@@ -152,6 +152,11 @@ impl MetricsLog {
         line.push(b'\n');
         self.file.write_all(&line).map_err(|source| FileError::new("write", &self.path, source))
     }
+
+    /// Brings all lines to the disk, before a checkpoint counts.
+    pub(crate) fn sync(&self) -> Result<(), FileError> {
+        self.file.sync_data().map_err(|source| FileError::new("write", &self.path, source))
+    }
 }
 
 fn lines_up_to_checkpoint(text: &str, step: u64) -> String {

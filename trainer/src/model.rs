@@ -190,3 +190,40 @@ fn norm(x_bth: &Tensor, gain: &Tensor, bias: &Tensor, masks: Option<&Masks>) -> 
     let variance = sum(&centred.square());
     (centred * (variance + NORM_EPSILON).rsqrt() * gain + bias) * &masks.hidden
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// xPos as the paper writes it (Sun et al., equation 13): the score of a query at n and a key at m is, for every pair of
+    /// channels as complex numbers, Re(q conj(k) e^(i (n-m) theta)) zeta^((n-m) / 512). It depends on n - m only.
+    #[test]
+    fn scores_are_those_of_xpos() {
+        let (n_positions, head_size) = (64_i64, 8_i64);
+        let rotary = Rotary::new(n_positions, head_size);
+        let pairs = (head_size / 2) as usize;
+        let query: Vec<f32> = (0..head_size).map(|i| (i as f32 * 0.7).sin()).collect();
+        let key: Vec<f32> = (0..head_size).map(|i| (i as f32 * 1.3).cos()).collect();
+        let everywhere =
+            |values: &[f32]| Tensor::from_slice(values).view([1, 1, 1, -1]).expand([1, n_positions, 1, -1], false);
+        let queries = rotate(&everywhere(&query), &rotary.query).view([n_positions, head_size]);
+        let keys = rotate(&everywhere(&key), &rotary.key).view([n_positions, head_size]);
+        let scores = queries.matmul(&keys.transpose(0, 1));
+        for (n, m) in [(0_i64, 0_i64), (5, 2), (63, 60), (40, 3), (63, 26)] {
+            let distance = (n - m) as f64;
+            let expected: f64 = (0..pairs)
+                .map(|i| {
+                    let theta = ROTARY_THETA.powf(-2.0 * i as f64 / head_size as f64);
+                    let zeta = (2.0 * i as f64 + 0.4 * head_size as f64) / (1.4 * head_size as f64);
+                    let (qa, qb) = (f64::from(query[i]), f64::from(query[i + pairs]));
+                    let (ka, kb) = (f64::from(key[i]), f64::from(key[i + pairs]));
+                    let (real, imaginary) = (qa * ka + qb * kb, qb * ka - qa * kb);
+                    let angle = distance * theta;
+                    (real * angle.cos() - imaginary * angle.sin()) * zeta.powf(distance / XPOS_SCALE_BASE)
+                })
+                .sum();
+            let found = scores.double_value(&[n, m]);
+            assert!((found - expected).abs() < 1e-5, "{n} {m}: {found} {expected}");
+        }
+    }
+}

@@ -3,9 +3,14 @@
 //! Growth, checkpoints and the optimizer work on this list; only `model.rs` knows what the tensors are multiplied with.
 //! Axes carry a role, so that growing means "pad along the roles that grow" for weights and moments alike.
 
+use std::sync::{Mutex, PoisonError};
+
 use corpus::Seed;
 use planner::{MuP, Shape};
 use tch::{Device, Kind, Tensor};
+
+/// Held while libtorch's generator is seeded and drawn from.
+pub(crate) static GENERATOR: Mutex<()> = Mutex::new(());
 
 /// What an axis of a tensor counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +136,8 @@ pub(crate) fn initial_tensor(spec: &ParameterSpec, shape: &Shape, mup: &MuP, see
         Role::Matrix => mup.init_std / ratio.sqrt(),
         Role::ResidualMatrix => mup.init_std / ratio.sqrt() / (2.0 * shape.layers as f64).sqrt(),
     };
+    // The generator is one for the whole process: nobody else may draw between seeding it and drawing.
+    let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     tch::manual_seed(i64::from_ne_bytes(seed.stream(&spec.name).as_u64().to_ne_bytes()));
     let noise = Tensor::randn(size, options);
     let centred = &noise - noise.mean(Kind::Float);

@@ -144,7 +144,7 @@ pub fn train(job: &TrainJob<'_>, watch: &mut dyn FnMut(&Event)) -> Result<Outcom
     let peak_flops = matmul_peak(job.n_threads);
     while let Some(index) = job.plan.stage_at(trainer.checkpoint.state.step) {
         if trainer.checkpoint.state.stage != index {
-            trainer.grow_into(index)?;
+            trainer.enter_stage(index)?;
         }
         if trainer.train_stage(index, peak_flops)? == Outcome::Interrupted {
             return Ok(Outcome::Interrupted);
@@ -207,6 +207,16 @@ impl<'a> Trainer<'a> {
         let stage = &self.job.plan.stages[index];
         let mask = stage.mask_at(self.checkpoint.state.step - stage.first_step);
         (mask < 1.0).then(|| (self.job.plan.stages[index - 1].shape, mask))
+    }
+
+    /// Goes on to stage `index`: with another model where it grows, with the same one else.
+    fn enter_stage(&mut self, index: usize) -> Result<(), TrainError> {
+        let stage = &self.job.plan.stages[index];
+        if stage.growth.is_some() {
+            return self.grow_into(index);
+        }
+        (self.checkpoint.state.stage, self.checkpoint.state.stage_name) = (index, stage.name.clone());
+        Ok(())
     }
 
     /// Makes the model of stage `index` from that of the stage before, and measures on a fixed batch what that changed.
@@ -376,6 +386,7 @@ impl<'a> Trainer<'a> {
         let checkpoints = self.job.out.join("checkpoints");
         let what = checkpoint_folder(Path::new("checkpoints"), step).display().to_string();
         self.emit(Event::Checkpoint { step, what, why: why.to_owned() })?;
+        self.log.sync()?;
         save(&checkpoints, &self.checkpoint)?;
         remove_others(&checkpoints, &kept_steps(self.job, &list_checkpoints(&checkpoints)))?;
         self.checkpoint_seconds = start.elapsed().as_secs_f64();

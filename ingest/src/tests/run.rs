@@ -173,13 +173,13 @@ fn an_unreadable_record_is_an_error_beyond_the_limit_and_a_row_up_to_it() {
 #[test]
 fn long_and_empty_documents_are_dropped_and_longer_lines_are_not_held() {
     let folder = tempfile::tempdir().unwrap();
-    let texts = [english(1, 20), english(2, 60), english(3, 1000), " \u{200b} ".into()];
+    let texts = [english(1, 20), english(2, 60), "word ".repeat(4 << 20), " \u{200b} ".into()];
     fs::write(folder.path().join("web.jsonl"), json_lines(texts.iter().map(|text| &text[..]))).unwrap();
     let config = settings_with(&[("\"1M\"", "200"), ("bad_records_max = 0", "bad_records_max = 1")]);
     let output = run_on(&sources(PLAIN, folder.path()), &config, 1).unwrap();
     let rules: Vec<&str> = output.dropped.iter().map(|dropped| &dropped.rule[..]).collect();
     assert_eq!(rules, ["too_long", "unreadable", "empty"]);
-    assert_eq!(output.dropped[1].detail, "is longer than 800 bytes");
+    assert_eq!(output.dropped[1].detail, "is longer than 16777216 bytes");
 }
 
 #[test]
