@@ -1,8 +1,8 @@
 //! `packed/STAGE/`: rows of `context + 1` tokens in training order, in Arrow IPC files that are mapped, not read.
 //!
-//! Columns: `tokens` FixedSizeList<UInt32, context + 1>; `segments` List<Struct<doc FixedSizeBinary(16), row_start
-//! UInt32, len UInt32, doc_offset UInt32, loss List<Struct<start, end>>?, source, lang, kind>>. The file is uncompressed
-//! and its buffers are 64-byte aligned, one record batch a file, so the tokens of a shard are one contiguous slice.
+//! Columns: `tokens` `FixedSizeList<UInt32, context + 1>`; `segments` `List<Struct<doc FixedSizeBinary(16), row_start UInt32,
+//! len UInt32, doc_offset UInt32, loss List<Struct<start, end>>?, source, lang, kind>>`. The file is uncompressed and its
+//! buffers are 64-byte aligned, one record batch a file, so the tokens of a shard are one contiguous slice.
 //!
 //! Token `i + 1` of a row is predicted from the tokens up to `i`: the first token of a row is never a target. A segment
 //! covers the row positions `row_start .. row_start + len`, which hold the document's positions from `doc_offset` on.

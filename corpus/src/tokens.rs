@@ -1,6 +1,6 @@
 //! `tokens/`: Arrow IPC files, one row a document.
 //!
-//! Columns: `id` FixedSizeBinary(16), `tokens` List<UInt32>, `loss` List<Struct<start UInt32, end UInt32>>? (spans of
+//! Columns: `id` FixedSizeBinary(16), `tokens` `List<UInt32>`, `loss` `List<Struct<start UInt32, end UInt32>>?` (spans of
 //! token positions that carry loss; null means all), `lang`, `source`, `kind`.
 
 use std::path::Path;
