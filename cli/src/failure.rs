@@ -69,8 +69,8 @@ impl Failure {
 
 impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
-        let full = error.is_out_of_space();
-        Self::file(error.into(), full)
+        let (full, is_write) = (error.is_out_of_space(), error.is_write());
+        if is_write && !full { Self::environment(error) } else { Self::file(error.into(), full) }
     }
 }
 

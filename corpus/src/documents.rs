@@ -34,7 +34,7 @@ pub enum FormatError {
     #[error(transparent)]
     File(#[from] FileError),
     /// Parquet found the file damaged, or could not write it.
-    #[error("{} is not a readable Parquet file", path.display())]
+    #[error("cannot read or write {} as Parquet", path.display())]
     Parquet {
         /// The file.
         path: PathBuf,
@@ -42,7 +42,7 @@ pub enum FormatError {
         source: ParquetError,
     },
     /// Arrow found the file damaged, or could not write it.
-    #[error("{} is not a readable Arrow file", path.display())]
+    #[error("cannot read or write {} as Arrow", path.display())]
     Arrow {
         /// The file.
         path: PathBuf,

@@ -26,6 +26,11 @@ impl FileError {
         Self { action, path: path.to_owned(), source }
     }
 
+    /// True where something could not be written: the machine is at fault, not the input.
+    pub fn is_write(&self) -> bool {
+        !matches!(self.action, "read" | "open" | "map" | "list" | "find")
+    }
+
     /// True where the disk or a quota is full: nothing is wrong with the input.
     pub fn is_out_of_space(&self) -> bool {
         matches!(

@@ -22,6 +22,8 @@ pub struct Stream<'d> {
     /// Next document in `order`, and the position in it.
     next: usize,
     offset: usize,
+    /// Passes begun by the rows handed out so far.
+    n_epochs: u32,
     /// Propositions longer than a row, left out in every epoch.
     n_too_long: u64,
 }
@@ -35,7 +37,7 @@ impl<'d> Stream<'d> {
         let documents: Vec<_> = documents.into_iter().filter(fits).collect();
         let n_too_long = (n_all - documents.len()) as u64;
         let order = order(&documents, &seed, 0);
-        Self { documents, seed, context, order, epoch: 0, next: 0, offset: 0, n_too_long }
+        Self { documents, seed, context, order, epoch: 0, next: 0, offset: 0, n_epochs: 0, n_too_long }
     }
 
     /// Propositions that are longer than a row.
@@ -43,9 +45,9 @@ impl<'d> Stream<'d> {
         self.n_too_long
     }
 
-    /// Passes over the documents begun so far, 1 for the first.
+    /// Passes over the documents that the rows handed out so far have begun, 1 for the first.
     pub fn n_epochs(&self) -> u32 {
-        self.epoch + 1
+        self.n_epochs
     }
 
     /// Nothing to read.
@@ -71,6 +73,7 @@ impl<'d> Stream<'d> {
             let document = self.current();
             let len = (document.tokens.len() - self.offset).min(n_row_tokens - row.tokens.len());
             append(&mut row, document, self.offset, len);
+            self.n_epochs = self.epoch + 1;
             if row.tokens.len() == n_row_tokens {
                 self.offset += len - 1;
                 return row;
@@ -86,6 +89,7 @@ impl<'d> Stream<'d> {
         while row.tokens.len() + self.current().tokens.len() <= n_row_tokens {
             let document = self.current();
             append(&mut row, document, 0, document.tokens.len());
+            self.n_epochs = self.epoch + 1;
             self.advance();
         }
         row.tokens.resize(n_row_tokens, 0);

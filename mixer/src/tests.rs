@@ -110,6 +110,14 @@ proptest! {
     }
 }
 
+#[test]
+fn an_epoch_counts_once_a_row_has_begun_it() {
+    let documents: Vec<_> = (0..4).map(|index| document(index, "en", Kind::Proposition, 5)).collect();
+    let mut stream = Stream::new(documents.iter().collect(), Seed::root(1), 9);
+    let epochs: Vec<u32> = (0..4).map(|_| (stream.next_row(), stream.n_epochs()).1).collect();
+    assert_eq!(epochs, [1, 1, 2, 2]);
+}
+
 fn corpus_in(out: &Path) -> Vec<TokenizedDocument> {
     let mut documents = Vec::new();
     for (lang, kind, n) in [

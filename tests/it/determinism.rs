@@ -30,6 +30,34 @@ fn threads_change_no_byte_and_finished_stages_are_skipped() {
 }
 
 #[test]
+fn stale_inputs_are_refused() {
+    let bench = Bench::new();
+    DATA_STAGES.iter().for_each(|stage| bench.succeed(stage, "out"));
+    bench.edit("words_min = 20", "words_min = 200");
+    bench.fail("tokenize", "out", 2, &["documents was made from other settings than now: run `moso ingest` first"]);
+    bench.succeed("ingest", "out");
+    bench.fail("mix", "out", 2, &["tokens was made from other documents than now: run `moso tokenize` first"]);
+}
+
+#[test]
+fn a_published_vocabulary_can_be_imported() {
+    let bench = Bench::new();
+    let trained = "[tokenizer.train]\nids = 1024\nsample_bytes = \"500K\"\nlanguage = { en = 0.535, zh = 0.465 }";
+    bench.edit(trained, "[tokenizer]\nimport = \"cl100k_base\"");
+    DATA_STAGES.iter().for_each(|stage| bench.succeed(stage, "out"));
+    let tokenizer = Manifest::read(&bench.path("out/tokenizer")).unwrap();
+    assert_eq!((&tokenizer.details["ids"], &tokenizer.details["ids_padded"]), (&100_259.into(), &100_352.into()));
+    // The tokens decode to the documents they were made from.
+    let excerpts = |folder: &str| {
+        let output = moso().arg("inspect").arg(bench.path(folder)).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().filter(|line| line.starts_with("    ")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(excerpts("out/tokens").len(), 3);
+    assert_eq!(excerpts("out/tokens"), excerpts("out/documents"));
+}
+
+#[test]
 fn counts_add_up_and_a_flipped_byte_is_found() {
     let bench = Bench::new();
     for stage in DATA_STAGES {

