@@ -1,10 +1,8 @@
 //! The data stages give the same bytes for any number of threads, skip what is done, and every flipped byte is found.
 
-use std::fs;
-
 use corpus::Manifest;
 
-use crate::harness::{Bench, expect_failure, files_of, moso};
+use crate::harness::{Bench, every_flipped_byte_is_found, expect_failure, files_of, moso};
 
 const DATA_STAGES: [&str; 4] = ["ingest", "tokenizer", "tokenize", "mix"];
 
@@ -70,19 +68,5 @@ fn counts_add_up_and_a_flipped_byte_is_found() {
     assert_eq!(details["n_in"], documents.n_rows() + dropped.n_rows());
     assert_eq!(details["n_kept"], documents.n_rows());
     assert_eq!(Manifest::read(&out.join("tokens")).unwrap().n_rows(), documents.n_rows());
-    assert!(moso().arg("verify").arg(&out).status().unwrap().success());
-    for folder in ["documents", "dropped", "tokenizer", "tokens", "packed/small", "packed/validation"] {
-        for entry in Manifest::read(&out.join(folder)).unwrap().files {
-            let path = out.join(folder).join(&entry.path);
-            let whole = fs::read(&path).unwrap();
-            for position in [0, whole.len() / 2, whole.len() - 1] {
-                let mut flipped = whole.clone();
-                flipped[position] ^= 1;
-                fs::write(&path, flipped).unwrap();
-                let output = moso().arg("verify").arg(&out).output().unwrap();
-                expect_failure(output, 3, &[&path.display().to_string()]);
-            }
-            fs::write(&path, whole).unwrap();
-        }
-    }
+    every_flipped_byte_is_found(&out);
 }

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use corpus::Manifest;
 use tempfile::TempDir;
 
 /// The root of the repository.
@@ -108,4 +109,26 @@ pub(crate) fn files_of(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     walk(folder, folder, &mut found);
     found.sort();
     found
+}
+
+/// Flips a bit at the start, in the middle and at the end of every file that a manifest below `out` names; `moso verify` must
+/// name the file each time, and be content before and after.
+pub(crate) fn every_flipped_byte_is_found(out: &Path) {
+    assert!(moso().arg("verify").arg(out).status().unwrap().success());
+    let manifests = files_of(out).into_iter().filter(|(path, _)| path.ends_with(Manifest::NAME));
+    for folder in manifests.map(|(path, _)| out.join(path.parent().unwrap())) {
+        for entry in Manifest::read(&folder).unwrap().files {
+            let path = folder.join(&entry.path);
+            let whole = fs::read(&path).unwrap();
+            for position in [0, whole.len() / 2, whole.len() - 1] {
+                let mut flipped = whole.clone();
+                flipped[position] ^= 1;
+                fs::write(&path, flipped).unwrap();
+                let output = moso().arg("verify").arg(out).output().unwrap();
+                expect_failure(output, 3, &[&path.display().to_string()]);
+            }
+            fs::write(&path, whole).unwrap();
+        }
+    }
+    assert!(moso().arg("verify").arg(out).status().unwrap().success());
 }
