@@ -104,7 +104,7 @@ impl Progress<'_> {
                 let left = elapsed / share - elapsed;
                 eprintln!("{:>9} {:>5.1} %  {left:>4.0} s left  {message}", self.stage, share * 100.0);
             }
-            _ => eprintln!("{:>9} {position}  {message}", self.stage),
+            _ => eprintln!("{:>9} {message}", self.stage),
         }
     }
 
