@@ -215,6 +215,12 @@ fn unicode_ranges(pattern: &str) -> Vec<(u32, u32)> {
     class.iter().map(|range| (u32::from(range.start()), u32::from(range.end()))).collect()
 }
 
+/// The characters of a class, such as `\p{Cn}`.
+#[cfg(test)]
+pub(crate) fn characters(class: &str) -> impl Iterator<Item = char> {
+    unicode_ranges(class).into_iter().flat_map(|(first, last)| first..=last).filter_map(char::from_u32)
+}
+
 #[cfg(test)]
 pub(crate) fn n_letters_and_numbers() -> (usize, usize) {
     let count = |class| ('\0'..=char::MAX).filter(|&character| CLASSES.of(character) == class).count();
