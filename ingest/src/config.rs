@@ -5,18 +5,24 @@
 //! `TryFrom` and [`resolve_sources`].
 
 use std::collections::BTreeSet;
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
-use corpus::{Count, Kind, Share};
+use corpus::{ByteSize, Count, Kind, Share};
 use serde::de::{Deserializer, Error as _, Unexpected};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::duplicates::Duplicates;
 use crate::template::{FieldPath, Template};
 
 /// Hash functions a document's sketch may have; beyond this, sketches outweigh the texts.
 const HASHES_MAX: u32 = 1024;
+
+/// Characters a document may have at most: its pieces are numbered in 26 bits.
+const DOCUMENT_CHARS_MAX: u64 = 50_000_000;
+
+/// Below this a shard at work and the buffers of a sort don't fit.
+const MEMORY_MIN: u64 = 256 << 20;
 
 /// One `[[source]]`, checked and with its path resolved.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -97,6 +103,9 @@ pub struct IngestConfig {
     pub chinese: ChineseRules,
     /// What counts as a duplicate.
     pub duplicates: Duplicates,
+    /// Bytes of memory that may be used. Cannot change results, so it is not among the settings of the manifest.
+    #[serde(skip)]
+    pub memory: u64,
 }
 
 /// What to do with Traditional Chinese.
@@ -161,32 +170,6 @@ pub struct ChineseRules {
     pub repeated_ngram_ratio_max: Share,
 }
 
-/// `[ingest.duplicates]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Duplicates {
-    /// Drop documents that differ only in case and white space from an earlier one.
-    pub exact: bool,
-    /// Drop documents that share most of their shingles with an earlier one; left out, none are.
-    pub near: Option<NearDuplicates>,
-}
-
-/// `[ingest.duplicates.near]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NearDuplicates {
-    /// Groups of hashes; two documents that agree in one group are compared.
-    pub bands: NonZeroU32,
-    /// Hashes in a group.
-    pub rows: NonZeroU32,
-    /// Words in a shingle of a language that puts spaces between words.
-    pub shingle_words: NonZeroU32,
-    /// Characters in a shingle of any other language.
-    pub shingle_chars: NonZeroU32,
-    /// Least Jaccard similarity of the full sets of shingles.
-    pub jaccard_min: Share,
-}
-
 /// A finite number that is zero or more.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize)]
 pub struct NotNegative(pub f64);
@@ -218,6 +201,7 @@ pub struct RawIngest {
     chinese_script: ChineseScript,
     bad_records_max: Count,
     document_chars_max: Count,
+    memory: ByteSize,
     english: EnglishRules,
     chinese: ChineseRules,
     duplicates: Duplicates,
@@ -259,9 +243,12 @@ pub enum ConfigError {
         /// The key without its ending.
         key: &'static str,
     },
-    /// A limit at zero, which drops everything.
-    #[error("ingest.document_chars_max must be at least 1")]
-    NoCharacters,
+    /// A limit at zero, which drops everything, or beyond what a document may have.
+    #[error("ingest.document_chars_max must lie between 1 and {}", Count(DOCUMENT_CHARS_MAX))]
+    Characters,
+    /// Too little to hold a shard at each step.
+    #[error("ingest.memory must be at least {}", ByteSize(MEMORY_MIN))]
+    Memory,
     /// Too many hashes.
     #[error("ingest.duplicates.near: {bands} bands of {rows} rows are more than {HASHES_MAX} hashes")]
     Hashes {
@@ -371,6 +358,7 @@ impl TryFrom<RawIngest> for IngestConfig {
             chinese_script,
             bad_records_max: Count(bad_records_max),
             document_chars_max: Count(document_chars_max),
+            memory: ByteSize(memory),
             english,
             chinese,
             duplicates,
@@ -380,8 +368,11 @@ impl TryFrom<RawIngest> for IngestConfig {
         if languages.is_empty() || n_different != languages.len() {
             return Err(ConfigError::Languages);
         }
-        if document_chars_max == 0 {
-            return Err(ConfigError::NoCharacters);
+        if document_chars_max == 0 || document_chars_max > DOCUMENT_CHARS_MAX {
+            return Err(ConfigError::Characters);
+        }
+        if memory < MEMORY_MIN {
+            return Err(ConfigError::Memory);
         }
         if english.mean_word_length_min > english.mean_word_length_max {
             return Err(ConfigError::Crossed { key: "english.mean_word_length" });
@@ -401,6 +392,7 @@ impl TryFrom<RawIngest> for IngestConfig {
             english,
             chinese,
             duplicates,
+            memory,
         })
     }
 }

@@ -7,7 +7,7 @@
 //! A record passes, in this order: reading (an unreadable one is counted, and an error beyond a limit), main text where
 //! it is a web page ([`extract_main_text`]), Unicode repair ([`fn@normalise`]), length, language ([`detect_language`]), the
 //! quality rules of its language ([`measure`], [`EnglishRules::limits`], [`ChineseRules::limits`]), then duplicates
-//! ([`find_duplicates`]). English and Chinese have rules, shingles and thresholds of their own everywhere.
+//! ([`Duplicates`]). English and Chinese have rules, shingles and thresholds of their own everywhere.
 //!
 //! ```
 //! let language = ingest::detect_language("竹子先长根，后长高。");
@@ -33,6 +33,8 @@ mod read;
 mod duplicates;
 mod rules;
 
+mod sort;
+
 mod examine;
 mod explain;
 mod funnel;
@@ -42,15 +44,17 @@ mod run;
 mod tests;
 
 pub use config::{
-    ChineseRules, ChineseScript, ConfigError, Content, Duplicates, EnglishRules, IngestConfig, NearDuplicates,
-    NotNegative, RawIngest, RawSource, Reading, Source, resolve_sources,
+    ChineseRules, ChineseScript, ConfigError, Content, EnglishRules, IngestConfig, NotNegative, RawIngest, RawSource,
+    Reading, Source, resolve_sources,
 };
-pub use duplicates::{Duplicate, Fingerprint, find_duplicates, fingerprint};
+pub use duplicates::{
+    Duplicates, Fingerprint, NearDuplicates, RepeatedPieces, RepeatedSpans, Repeats, fingerprint, proposed,
+};
 pub use explain::explain;
 pub use html::{HtmlError, decode_html, extract_main_text};
 pub use language::{Language, Script, Unit, detect_language};
 pub use normalise::normalise;
 pub use read::ReadError;
 pub use rules::{Bound, Limit, Measures, measure};
-pub use run::{IngestError, Progress, run, source_parents};
+pub use run::{IngestError, Progress, Tell, run, source_parents};
 pub use template::{FieldError, FieldPath, Template, TemplateError};

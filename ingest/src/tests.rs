@@ -26,6 +26,7 @@ language_confidence_min = 0.5
 chinese_script = "keep"
 bad_records_max = 0
 document_chars_max = "1M"
+memory = "1GiB"
 
 [ingest.english]
 words_min = 20
@@ -53,6 +54,7 @@ top_ngram_ratio_max = 0.3
 repeated_ngram_ratio_max = 0.6
 
 [ingest.duplicates]
+url = true
 exact = true
 
 [ingest.duplicates.near]
@@ -61,6 +63,7 @@ rows = 8
 shingle_words = 5
 shingle_chars = 5
 jaccard_min = 0.75
+compared_max = 64
 "#;
 
 /// A source of running text that is one JSON file.
@@ -115,10 +118,16 @@ pub(crate) fn run_on(sources: &[Source], config: &IngestConfig, n_threads: usize
         let parents = crate::source_parents(sources)?;
         crate::run(sources, config, out.path(), &corpus::Settings::default(), parents, &go_on)
     })?;
-    let (documents_folder, dropped_folder) = (out.path().join("documents"), out.path().join("dropped"));
+    let output = read_output(out.path());
+    assert_eq!(output.manifest, manifest);
+    Ok(output)
+}
+
+pub(crate) fn read_output(out: &Path) -> Output {
+    let (documents_folder, dropped_folder) = (out.join("documents"), out.join("dropped"));
+    let manifest = Manifest::read(&documents_folder).unwrap();
     let dropped_manifest = Manifest::read(&dropped_folder).unwrap();
-    assert_eq!(Manifest::read(&documents_folder).unwrap(), manifest);
-    assert!(corpus::verify_tree(out.path()).unwrap().is_clean());
+    assert!(corpus::verify_tree(out).unwrap().is_clean());
     let mut paths = manifest.paths(&documents_folder);
     let documents = paths.iter().flat_map(|path| read_documents(path).unwrap().0).collect();
     let dropped_paths = dropped_manifest.paths(&dropped_folder);
@@ -126,7 +135,7 @@ pub(crate) fn run_on(sources: &[Source], config: &IngestConfig, n_threads: usize
     paths.extend(dropped_paths);
     paths.extend([documents_folder.join(Manifest::NAME), dropped_folder.join(Manifest::NAME)]);
     let bytes = paths.iter().map(|path| fs::read(path).unwrap()).collect();
-    Ok(Output { manifest, documents, dropped, bytes })
+    Output { manifest, documents, dropped, bytes }
 }
 
 /// JSON lines with a field `text`.
