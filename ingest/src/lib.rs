@@ -24,10 +24,13 @@
 mod config;
 mod template;
 
+mod boilerplate;
 mod html;
 mod language;
+mod misreading;
 mod ngrams;
 mod normalise;
+mod privacy;
 mod read;
 
 mod duplicates;
@@ -53,7 +56,8 @@ pub use duplicates::{
 pub use explain::explain;
 pub use html::{HtmlError, decode_html, extract_main_text};
 pub use language::{Language, Script, Unit, detect_language};
-pub use normalise::normalise;
+pub use normalise::{Normalise, Normalised, UnicodeForm, normalise, normalise_with};
+pub use privacy::{Privacy, Private, PrivateCounts, PrivateSpan, find_private, replace_private};
 pub use read::ReadError;
 pub use rules::{Bound, Limit, Measures, measure};
 pub use run::{IngestError, Progress, Tell, run, source_parents};
