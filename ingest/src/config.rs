@@ -15,6 +15,9 @@ use thiserror::Error;
 
 use crate::template::{FieldPath, Template};
 
+/// The formats whose records have fields.
+const WITH_FIELDS: &str = "formats \"jsonl\" and \"parquet\"";
+
 /// Hash functions a document's sketch may have; beyond this, sketches outweigh the texts.
 const HASHES_MAX: u32 = 1024;
 
@@ -54,6 +57,21 @@ pub enum Reading {
     },
     /// One web page a file.
     Html,
+    /// Markdown, a file a document.
+    Markdown,
+    /// Crawl archives: the web pages and texts in WARC, WET and ARC files.
+    Warc,
+    /// The articles of a MediaWiki dump in XML.
+    Mediawiki,
+    /// Tables whose rows are read as if they were JSON objects.
+    Parquet {
+        /// What of the row is text.
+        content: Content,
+        /// Where the row came from.
+        url: Option<Template>,
+        /// The text is a web page whose main text is wanted.
+        is_html: bool,
+    },
 }
 
 /// What of a JSON record is text, and whether it is true.
@@ -278,6 +296,10 @@ enum Format {
     Jsonl,
     Text,
     Html,
+    Markdown,
+    Warc,
+    Mediawiki,
+    Parquet,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -326,11 +348,11 @@ fn resolve_source(raw: RawSource, folder: &Path) -> Result<Source, ConfigError> 
         true => Err(ConfigError::NotApplicable { name: name.clone(), key, only_for }),
         false => Ok(()),
     };
-    if format != Format::Jsonl {
-        refuse(text.is_some(), "text", "format \"jsonl\"")?;
-        refuse(url.is_some(), "url", "format \"jsonl\"")?;
-        refuse(markup.is_some(), "markup", "format \"jsonl\"")?;
-        refuse(kind == Kind::Proposition, "kind \"proposition\"", "format \"jsonl\"")?;
+    if !matches!(format, Format::Jsonl | Format::Parquet) {
+        refuse(text.is_some(), "text", WITH_FIELDS)?;
+        refuse(url.is_some(), "url", WITH_FIELDS)?;
+        refuse(markup.is_some(), "markup", WITH_FIELDS)?;
+        refuse(kind == Kind::Proposition, "kind \"proposition\"", WITH_FIELDS)?;
     }
     if kind != Kind::Proposition {
         refuse(label.is_some(), "label", "kind \"proposition\"")?;
@@ -344,7 +366,10 @@ fn resolve_source(raw: RawSource, folder: &Path) -> Result<Source, ConfigError> 
     let reading = match format {
         Format::Text => Reading::Text { separator: separator.map(|Name(separator)| separator) },
         Format::Html => Reading::Html,
-        Format::Jsonl => {
+        Format::Markdown => Reading::Markdown,
+        Format::Warc => Reading::Warc,
+        Format::Mediawiki => Reading::Mediawiki,
+        Format::Jsonl | Format::Parquet => {
             let content = match (kind, true_text, false_text) {
                 (_, Some(true_text), Some(false_text)) => Content::Pair { true_text, false_text },
                 (_, Some(_), None) => return Err(missing("false_text")),
@@ -355,10 +380,28 @@ fn resolve_source(raw: RawSource, folder: &Path) -> Result<Source, ConfigError> 
                 },
                 (_, None, None) => Content::Plain(text.ok_or_else(|| missing("text"))?),
             };
-            Reading::Jsonl { content, url, is_html: markup == Some(Markup::Html) }
+            let is_html = markup == Some(Markup::Html);
+            match format {
+                Format::Parquet => Reading::Parquet { content, url, is_html },
+                _ => Reading::Jsonl { content, url, is_html },
+            }
         }
     };
     Ok(Source { name, path: folder.join(path), kind, license, reading })
+}
+
+impl Reading {
+    /// The names of the fields that the templates begin at, each once.
+    pub(crate) fn fields(&self) -> Vec<&str> {
+        let (Self::Jsonl { content, url, .. } | Self::Parquet { content, url, .. }) = self else { return Vec::new() };
+        let mut fields: BTreeSet<&str> = url.iter().flat_map(Template::roots).collect();
+        match content {
+            Content::Plain(text) => fields.extend(text.roots()),
+            Content::Labelled { text, label } => fields.extend(text.roots().chain([label.root()])),
+            Content::Pair { true_text, false_text } => fields.extend(true_text.roots().chain(false_text.roots())),
+        }
+        fields.into_iter().collect()
+    }
 }
 
 impl TryFrom<RawIngest> for IngestConfig {

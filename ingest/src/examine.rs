@@ -4,15 +4,14 @@
 //! threads. What compares documents with each other comes later, in [`crate::duplicates`].
 
 use corpus::{DocId, Document, Dropped, Kind};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::config::{Content, IngestConfig, Reading, Source};
+use crate::config::{IngestConfig, Source};
 use crate::duplicates::{Fingerprint, fingerprint_units};
-use crate::html::{decode_html, extract_main_text};
 use crate::language::{Language, Unit, detect_language};
 use crate::ngrams::Units;
 use crate::normalise::normalise;
-use crate::read::Record;
+use crate::read::{Bad, Found, ReadLimits, Record, read_documents};
 use crate::rules::{Bound, Limit, Measures, measure_units};
 
 /// Names of the quality signals, in the order of [`signals`].
@@ -53,14 +52,6 @@ pub(crate) struct Refused {
     pub(crate) excerpt: String,
 }
 
-/// A document as its source has it.
-struct Found {
-    locator: String,
-    text: String,
-    url: Option<String>,
-    label: Option<bool>,
-}
-
 /// The names of all rules, in the order in which a document meets them.
 pub(crate) fn rule_names(config: &IngestConfig) -> Vec<&'static str> {
     let measures = Measures::default();
@@ -78,16 +69,15 @@ pub(crate) fn excerpt(text: &str) -> String {
 }
 
 /// Examines a record. An unreadable one gives a single dropped document.
-pub(crate) fn examine(record: Record, source: &Source, config: &IngestConfig) -> Vec<Examined> {
-    let locator = record.locator;
-    let found = record.bytes.and_then(|bytes| read_documents(&locator, bytes, &source.reading));
-    match found {
-        Ok(found) => found.into_iter().map(|found| examine_document(found, source, config)).collect(),
-        Err(what) => {
-            let found = Found { locator, text: String::new(), url: None, label: None };
-            vec![refuse(&found, source, "unknown", "unreadable", what)]
+pub(crate) fn examine(record: Record, source: &Source, config: &IngestConfig, limits: &ReadLimits) -> Vec<Examined> {
+    let examine = |found| match found {
+        Ok(found) => examine_document(found, source, config),
+        Err(Bad { locator, what }) => {
+            let found = Found { locator, ..Found::default() };
+            refuse(&found, source, "unknown", "unreadable", what)
         }
-    }
+    };
+    read_documents(record, source, limits).into_iter().map(examine).collect()
 }
 
 fn examine_document(mut found: Found, source: &Source, config: &IngestConfig) -> Examined {
@@ -134,6 +124,9 @@ fn examine_document(mut found: Found, source: &Source, config: &IngestConfig) ->
 /// The document without its text and address, which the caller moves in.
 fn document(found: &Found, source: &Source, language: &Language, measures: &Measures) -> Document {
     let mut meta = json!({ "locator": found.locator });
+    for (name, value) in &found.meta {
+        meta[*name] = json!(value);
+    }
     if let Some(script) = language.script {
         meta["script"] = json!(script.as_str());
     }
@@ -176,61 +169,4 @@ fn refuse(found: &Found, source: &Source, lang: &str, rule: &str, detail: String
         detail,
     };
     Examined::Dropped(Box::new(Refused { dropped, excerpt: excerpt(&found.text) }))
-}
-
-fn read_documents(locator: &str, bytes: Vec<u8>, reading: &Reading) -> Result<Vec<Found>, String> {
-    let alone = |text| vec![Found { locator: locator.to_owned(), text, url: None, label: None }];
-    match reading {
-        Reading::Text { .. } => utf8(bytes).map(alone),
-        Reading::Html => main_text(decode_html(&bytes)).map(alone),
-        Reading::Jsonl { content, url, is_html } => {
-            let line = utf8(bytes)?;
-            let record =
-                serde_json::from_str(line.trim_start_matches('\u{FEFF}')).map_err(|error| json_fault(&error))?;
-            let url = url.as_ref().map(|url| url.render(&record)).transpose().map_err(|error| error.to_string())?;
-            let mut found = render(locator, &record, content)?;
-            for found in &mut found {
-                found.url = url.clone().filter(|url| !url.is_empty());
-                if *is_html {
-                    found.text = main_text(Ok(std::mem::take(&mut found.text)))?;
-                }
-            }
-            Ok(found)
-        }
-    }
-}
-
-/// The documents of a JSON record. A pair has two locators, since an id is made from each.
-fn render(locator: &str, record: &Value, content: &Content) -> Result<Vec<Found>, String> {
-    let found = |text, locator: String, label| Found { locator, text, url: None, label };
-    let rendered = match content {
-        Content::Plain(text) => text.render(record).map(|text| vec![found(text, locator.to_owned(), None)]),
-        Content::Labelled { text, label } => text.render(record).and_then(|text| {
-            let label = label.boolean(record)?;
-            Ok(vec![found(text, locator.to_owned(), Some(label))])
-        }),
-        Content::Pair { true_text, false_text } => true_text.render(record).and_then(|true_text| {
-            let false_text = false_text.render(record)?;
-            Ok(vec![
-                found(true_text, format!("{locator}#true"), Some(true)),
-                found(false_text, format!("{locator}#false"), Some(false)),
-            ])
-        }),
-    };
-    rendered.map_err(|error| error.to_string())
-}
-
-fn main_text(html: Result<String, crate::html::HtmlError>) -> Result<String, String> {
-    html.and_then(|html| extract_main_text(&html)).map_err(|error| error.to_string())
-}
-
-fn utf8(bytes: Vec<u8>) -> Result<String, String> {
-    String::from_utf8(bytes).map_err(|error| format!("is not UTF-8 at byte {}", error.utf8_error().valid_up_to() + 1))
-}
-
-/// serde_json counts lines inside the record, which is always one line: only the column says something.
-fn json_fault(error: &serde_json::Error) -> String {
-    let message = error.to_string();
-    let what = message.split(" at line ").next().unwrap_or_default();
-    format!("is not JSON at column {}: {what}", error.column())
 }

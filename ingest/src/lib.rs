@@ -1,6 +1,6 @@
 //! Which documents are worth training on?
 //!
-//! Sources (JSON lines, text, web pages) become `documents/`: repaired, in an accepted language, of a quality that was
+//! Sources (JSON lines, tables, web pages, crawl archives, wiki dumps, text) become `documents/`: repaired, in an accepted language, of a quality that was
 //! asked for, each once. What does not get there leaves a row in `dropped/` that says which rule took it and on what
 //! evidence, so that any drop can be argued with.
 //!
@@ -36,6 +36,8 @@ mod rules;
 mod examine;
 mod explain;
 mod funnel;
+#[doc(hidden)]
+pub mod fuzz;
 mod run;
 
 #[cfg(test)]
@@ -47,10 +49,10 @@ pub use config::{
 };
 pub use duplicates::{Duplicate, Fingerprint, find_duplicates, fingerprint};
 pub use explain::explain;
-pub use html::{HtmlError, decode_html, extract_main_text};
+pub use html::{HtmlError, extract_main_text};
 pub use language::{Language, Script, Unit, detect_language};
 pub use normalise::normalise;
-pub use read::ReadError;
+pub use read::{ReadError, ReadLimits};
 pub use rules::{Bound, Limit, Measures, measure};
 pub use run::{IngestError, Progress, run, source_parents};
 pub use template::{FieldError, FieldPath, Template, TemplateError};

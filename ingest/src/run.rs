@@ -8,10 +8,12 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use corpus::{
-    DOCUMENTS_FORMAT, Document, Dropped, FileEntry, FileError, FormatError, Manifest, Parent, Settings, StageFolder,
-    hash_bytes, hash_file, write_documents, write_dropped,
+    Count, DOCUMENTS_FORMAT, Document, Dropped, FileEntry, FileError, FormatError, Manifest, Parent, Settings, Share,
+    StageFolder, hash_bytes, hash_file, write_documents, write_dropped,
 };
 use rayon::prelude::*;
 use thiserror::Error;
@@ -20,7 +22,7 @@ use crate::config::{IngestConfig, Source};
 use crate::duplicates::{Duplicate, Fingerprint, find_duplicates};
 use crate::examine::{Examined, SIGNAL_NAMES, examine, excerpt, rule_names};
 use crate::funnel::Funnel;
-use crate::read::{ReadError, Record, RecordReader, SourceFile, list_files};
+use crate::read::{ReadError, ReadLimits, Record, RecordReader, SourceFile, list_files};
 
 /// A shard ends after so many documents or so many bytes of text, whichever comes first.
 const SHARD_DOCUMENTS: usize = 50_000;
@@ -157,11 +159,15 @@ struct Gathered {
     funnel: Funnel,
 }
 
-/// The longest record that is held in memory. In JSON a character takes up to 12 bytes (an escaped surrogate pair), and other
-/// fields and markup count too, so short documents are given room.
-fn record_bytes_max(document_chars_max: u64) -> usize {
+/// What reading puts up with. In JSON a character takes up to 12 bytes (an escaped surrogate pair), and other fields and
+/// markup count too, so short documents are given room.
+fn read_limits(document_chars_max: u64) -> ReadLimits {
     const ROOM: u64 = 16 << 20;
-    usize::try_from(document_chars_max.saturating_mul(12).max(ROOM)).unwrap_or(usize::MAX / 2)
+    ReadLimits {
+        record_bytes_max: Count(document_chars_max.saturating_mul(12).max(ROOM)),
+        expansion_max: Count(1000),
+        damaged_chars_max: Share(0.002),
+    }
 }
 
 fn gather(
@@ -171,31 +177,32 @@ fn gather(
     rules: &[&str],
     progress: &(dyn Fn(Progress) -> ControlFlow<()> + Sync),
 ) -> Result<Gathered, IngestError> {
-    let record_bytes_max = record_bytes_max(config.document_chars_max);
+    let limits = read_limits(config.document_chars_max);
     let n_bytes = files.iter().flatten().map(|file| file.n_bytes).sum();
-    let mut reader = RecordReader::new(sources, files, record_bytes_max);
+    let n_bytes_read = Arc::new(AtomicU64::new(0));
     let mut gathered = Gathered::default();
     let mut n_bad = 0;
-    let mut batch = reader.next_batch()?;
-    while !batch.is_empty() {
-        let (next, examined) = rayon::join(|| reader.next_batch(), || examine_batch(batch, sources, config));
-        for examined in examined {
-            gathered.take(examined, config, rules, &mut n_bad)?;
+    for (source, files) in sources.iter().zip(files) {
+        let mut reader = RecordReader::new(source, files, limits, Arc::clone(&n_bytes_read));
+        let mut batch = reader.next_batch()?;
+        while !batch.is_empty() {
+            let (next, examined) =
+                rayon::join(|| reader.next_batch(), || examine_batch(batch, source, config, &limits));
+            for examined in examined {
+                gathered.take(examined, config, rules, &mut n_bad)?;
+            }
+            let n_bytes_read = n_bytes_read.load(Ordering::Relaxed);
+            if progress(Progress { n_bytes_read, n_bytes, n_documents: gathered.n_in }).is_break() {
+                return Err(IngestError::Interrupted);
+            }
+            batch = next?;
         }
-        let so_far = Progress { n_bytes_read: reader.n_bytes_read(), n_bytes, n_documents: gathered.n_in };
-        if progress(so_far).is_break() {
-            return Err(IngestError::Interrupted);
-        }
-        batch = next?;
     }
     Ok(gathered)
 }
 
-fn examine_batch(batch: Vec<Record>, sources: &[Source], config: &IngestConfig) -> Vec<Examined> {
-    let examine = |record: Record| {
-        let source = &sources[record.source];
-        examine(record, source, config)
-    };
+fn examine_batch(batch: Vec<Record>, source: &Source, config: &IngestConfig, limits: &ReadLimits) -> Vec<Examined> {
+    let examine = |record: Record| examine(record, source, config, limits);
     batch.into_par_iter().map(examine).collect::<Vec<_>>().into_iter().flatten().collect()
 }
 

@@ -1,5 +1,6 @@
 //! What the tests share: a complete `[ingest]`, sources made of strings, and a run on a chosen number of threads.
 
+mod charset;
 mod config;
 mod duplicates;
 mod html;
