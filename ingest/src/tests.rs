@@ -5,6 +5,7 @@ mod duplicates;
 mod html;
 mod language;
 mod normalise;
+mod privacy;
 mod read;
 mod rules;
 mod run;
