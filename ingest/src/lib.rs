@@ -33,6 +33,7 @@ mod normalise;
 mod privacy;
 mod read;
 
+mod decontaminate;
 mod duplicates;
 mod rules;
 
@@ -47,6 +48,9 @@ mod tests;
 pub use config::{
     ChineseRules, ChineseScript, ConfigError, Content, Duplicates, EnglishRules, IngestConfig, NearDuplicates,
     NotNegative, RawIngest, RawSource, Reading, Source, resolve_sources,
+};
+pub use decontaminate::{
+    Coverage, Decontamination, Decontaminator, EvaluationError, EvaluationItem, EvaluationSet, Hit, read_items,
 };
 pub use duplicates::{Duplicate, Fingerprint, find_duplicates, fingerprint};
 pub use explain::explain;

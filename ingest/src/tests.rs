@@ -1,6 +1,7 @@
 //! What the tests share: a complete `[ingest]`, sources made of strings, and a run on a chosen number of threads.
 
 mod config;
+mod decontaminate;
 mod duplicates;
 mod html;
 mod language;
