@@ -33,6 +33,7 @@ mod normalise;
 mod privacy;
 mod read;
 
+mod decontaminate;
 mod duplicates;
 mod rules;
 mod urls;
@@ -56,6 +57,9 @@ pub use config::{
 };
 pub use duplicates::{
     Duplicates, Fingerprint, NearDuplicates, RepeatedPieces, RepeatedSpans, Repeats, fingerprint, proposed,
+};
+pub use decontaminate::{
+    Coverage, Decontamination, Decontaminator, EvaluationError, EvaluationItem, EvaluationSet, Hit, read_items,
 };
 pub use explain::explain;
 pub use html::{HtmlError, extract_main_text};

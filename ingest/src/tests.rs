@@ -2,10 +2,12 @@
 
 mod charset;
 mod config;
+mod decontaminate;
 mod duplicates;
 mod html;
 mod language;
 mod normalise;
+mod privacy;
 mod read;
 // mod rules;
 mod run;
