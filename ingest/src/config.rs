@@ -12,6 +12,7 @@ use serde::de::{Deserializer, Error as _, Unexpected};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::decontaminate::Decontamination;
 use crate::duplicates::Duplicates;
 use crate::language::Unit;
 use crate::normalise::Normalise;
@@ -133,6 +134,8 @@ pub struct IngestConfig {
     pub normalise: Normalise,
     /// What is replaced by a placeholder; left out, nothing is.
     pub privacy: Option<Privacy>,
+    /// Evaluation items that documents must not hold; left out, none are looked for.
+    pub decontamination: Option<Decontamination>,
     /// What counts as a duplicate.
     pub duplicates: Duplicates,
     /// Bytes of memory that may be used. Cannot change results, so it is not among the settings of the manifest.
@@ -187,6 +190,7 @@ pub struct RawIngest {
     reading: ReadLimits,
     normalise: Normalise,
     privacy: Option<Privacy>,
+    decontamination: Option<Decontamination>,
     duplicates: Duplicates,
 }
 
@@ -405,6 +409,7 @@ impl TryFrom<RawIngest> for IngestConfig {
             reading,
             normalise,
             privacy,
+            decontamination,
             duplicates,
         } = raw;
         let languages: Vec<String> = languages.into_iter().map(|LanguageCode(code)| code).collect();
@@ -442,6 +447,7 @@ impl TryFrom<RawIngest> for IngestConfig {
             reading,
             normalise,
             privacy,
+            decontamination,
             duplicates,
             memory,
         })
@@ -449,6 +455,22 @@ impl TryFrom<RawIngest> for IngestConfig {
 }
 
 impl IngestConfig {
+    /// The same settings with every path reckoned from `folder`, the one the run file lies in.
+    #[must_use]
+    pub fn within(mut self, folder: &Path) -> Self {
+        self.files_mut().into_iter().for_each(|path| *path = folder.join(&path));
+        self
+    }
+
+    /// The files that results depend on beside the sources.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        self.clone().files_mut().into_iter().map(|path| path.clone()).collect()
+    }
+
+    fn files_mut(&mut self) -> Vec<&mut PathBuf> {
+        self.decontamination.iter_mut().flat_map(|it| &mut it.sets).map(|set| &mut set.path).collect()
+    }
+
     /// What judges plain documents of a language.
     pub fn rules(&self, language: &str) -> Rules<'_> {
         match (language, &self.english, &self.chinese) {

@@ -13,6 +13,7 @@ use corpus::{DocId, Document, Dropped, Kind};
 use serde_json::json;
 
 use crate::config::{IngestConfig, Source};
+use crate::decontaminate::{Decontaminator, Hit, read_items};
 use crate::duplicates::{Fingerprint, fingerprint};
 use crate::funnel::Funnel;
 use crate::language::{Language, Unit, detect_language};
@@ -62,6 +63,7 @@ pub(crate) struct Examination {
 /// The settings with whatever was made of them beforehand.
 pub(crate) struct Examiner<'a> {
     pub(crate) config: &'a IngestConfig,
+    decontaminator: Option<Decontaminator>,
 }
 
 /// A document whose language is known.
@@ -110,7 +112,7 @@ pub(crate) fn rule_names(config: &IngestConfig) -> Vec<String> {
     for language in &config.languages {
         names.extend(config.rules(language).limits().iter().map(|limit| limit.rule));
     }
-    names.extend(["duplicates.url", "duplicates.exact", "duplicates.near", "duplicates.repeated"]);
+    names.extend(["contamination", "duplicates.url", "duplicates.exact", "duplicates.near", "duplicates.repeated"]);
     names.dedup();
     names.into_iter().map(str::to_owned).collect()
 }
@@ -134,7 +136,11 @@ pub(crate) fn excerpt(text: &str) -> String {
 
 impl<'a> Examiner<'a> {
     pub(crate) fn new(config: &'a IngestConfig) -> Result<Self, IngestError> {
-        Ok(Self { config })
+        let decontaminator = match &config.decontamination {
+            Some(settings) => Some(Decontaminator::build(&read_items(&settings.sets)?, settings)),
+            None => None,
+        };
+        Ok(Self { config, decontaminator })
     }
 
     /// Examines records, each given with the number of its source.
@@ -248,6 +254,9 @@ impl<'a> Examiner<'a> {
             }
             found.text = replaced.unwrap_or(found.text);
         }
+        if let Some(detail) = self.contamination(&found.text) {
+            return Examined::Dropped(refuse(&found, source, language.code, "contamination", detail));
+        }
         let url = found.url.as_deref().and_then(url_key);
         let fingerprint = fingerprint(&found.text, language.code, source.kind, url, &self.config.duplicates);
         let mut signals: Vec<f32> = vec![language.confidence as f32];
@@ -267,6 +276,15 @@ impl<'a> Examiner<'a> {
         };
         funnel.note_passed(&document, &found.locator, &limits);
         Examined::Candidate(Box::new(Candidate { document, locator: found.locator, fingerprint }))
+    }
+
+    /// Every evaluation item that the text holds, as evidence.
+    fn contamination(&self, text: &str) -> Option<String> {
+        let hits = self.decontaminator.as_ref()?.hits(text);
+        let show = |Hit { task, item, n_matched, n_ngrams, excerpt }: &Hit| {
+            format!("{task} {item}: {n_matched} of {n_ngrams} n-grams at {excerpt:?}")
+        };
+        (!hits.is_empty()).then(|| hits.iter().map(show).collect::<Vec<_>>().join("; "))
     }
 
     /// What one rule says of a document, whatever the others say. Limits are asked even of documents that break others.

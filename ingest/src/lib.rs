@@ -28,7 +28,6 @@ mod boilerplate;
 mod html;
 mod language;
 mod misreading;
-mod ngrams;
 mod normalise;
 mod privacy;
 mod read;
@@ -55,11 +54,11 @@ pub use config::{
     ChineseRules, ChineseScript, ConfigError, Content, EnglishRules, IngestConfig, NotNegative, RawIngest, RawSource,
     Reading, Source, resolve_sources,
 };
-pub use duplicates::{
-    Duplicates, Fingerprint, NearDuplicates, RepeatedPieces, RepeatedSpans, Repeats, fingerprint, proposed,
-};
 pub use decontaminate::{
     Coverage, Decontamination, Decontaminator, EvaluationError, EvaluationItem, EvaluationSet, Hit, read_items,
+};
+pub use duplicates::{
+    Duplicates, Fingerprint, NearDuplicates, RepeatedPieces, RepeatedSpans, Repeats, fingerprint, proposed,
 };
 pub use explain::explain;
 pub use html::{HtmlError, extract_main_text};
@@ -73,5 +72,5 @@ pub use rules::{
     GopherRepetition, Judgement, Limit, LineMeasures, Measures, QUALITY_SIGNALS, Repetition, Rules, Scope, Scratch,
     SpamMeasures, judge, signals,
 };
-pub use run::{IngestError, Progress, Tell, run, source_parents};
+pub use run::{IngestError, Progress, Tell, ingest_parents, run};
 pub use template::{FieldError, FieldPath, Template, TemplateError};

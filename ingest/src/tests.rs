@@ -194,7 +194,7 @@ pub(crate) fn run_on(sources: &[Source], config: &IngestConfig, n_threads: usize
     let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
     let go_on = |_| ControlFlow::Continue(());
     let manifest = pool.install(|| {
-        let parents = crate::source_parents(sources)?;
+        let parents = crate::ingest_parents(sources, config)?;
         crate::run(sources, config, out.path(), &corpus::Settings::default(), parents, &go_on)
     })?;
     let output = read_output(out.path());

@@ -24,6 +24,7 @@ use rayon::prelude::*;
 use thiserror::Error;
 
 use crate::config::{IngestConfig, Source};
+use crate::decontaminate::EvaluationError;
 use crate::duplicates::Fingerprint;
 use crate::examine::{Examiner, rule_names, signal_names};
 use crate::funnel::Funnel;
@@ -61,6 +62,9 @@ pub enum IngestError {
     /// A folder or manifest that cannot be written.
     #[error(transparent)]
     Folder(#[from] FileError),
+    /// A set of evaluation items that cannot be read.
+    #[error(transparent)]
+    Evaluation(#[from] EvaluationError),
     /// The caller asked to stop.
     #[error("interrupted; the same command goes on from here")]
     Interrupted,
@@ -76,7 +80,7 @@ fn tolerance(bad_records_max: u64) -> String {
 impl IngestError {
     /// Whether the fault is with the input data.
     pub fn is_input(&self) -> bool {
-        matches!(self, Self::Read(_) | Self::BadRecord { .. } | Self::Hash(_))
+        matches!(self, Self::Read(_) | Self::BadRecord { .. } | Self::Hash(_) | Self::Evaluation(_))
     }
 
     /// Whether the disk is full.
@@ -84,7 +88,7 @@ impl IngestError {
         match self {
             Self::Write(error) => error.is_out_of_space(),
             Self::Folder(error) => error.is_out_of_space(),
-            Self::Read(_) | Self::BadRecord { .. } | Self::Hash(_) | Self::Interrupted => false,
+            Self::Read(_) | Self::BadRecord { .. } | Self::Hash(_) | Self::Evaluation(_) | Self::Interrupted => false,
         }
     }
 }
@@ -105,8 +109,9 @@ pub struct Progress {
 /// Is told how far the run has come, now and then, and stops it by breaking.
 pub type Tell<'a> = &'a (dyn Fn(Progress) -> ControlFlow<()> + Sync);
 
-/// The sources as parents of the manifest: for each, a hash of its files' relative names and contents.
-pub fn source_parents(sources: &[Source]) -> Result<Vec<Parent>, IngestError> {
+/// What the stage is made from, as parents of the manifest: for each source a hash of its files' relative names and
+/// contents, and one of all files that the settings name.
+pub fn ingest_parents(sources: &[Source], config: &IngestConfig) -> Result<Vec<Parent>, IngestError> {
     let mut parents = Vec::with_capacity(sources.len());
     for source in sources {
         let files = list_files(source)?;
@@ -117,6 +122,12 @@ pub fn source_parents(sources: &[Source]) -> Result<Vec<Parent>, IngestError> {
             listing.push_str(&format!("{hash} {}\0", file.relative));
         }
         parents.push(Parent { name: format!("source {}", source.name), hash: hash_bytes(listing.as_bytes()) });
+    }
+    let files = config.files();
+    if !files.is_empty() {
+        let hashes: Result<Vec<_>, _> = files.iter().map(|path| hash_file(path)).collect();
+        let listing = hashes.map_err(IngestError::Hash)?.join("\0");
+        parents.push(Parent { name: "files of [ingest]".into(), hash: hash_bytes(listing.as_bytes()) });
     }
     Ok(parents)
 }

@@ -9,7 +9,7 @@ use corpus::{Document, Kind, Manifest, Settings};
 use proptest::prelude::*;
 
 use super::{Numbers, PLAIN, chinese, english, json_lines, read_output, run_on, settings, settings_with, sources};
-use crate::{IngestConfig, IngestError, Progress, run, source_parents};
+use crate::{IngestConfig, IngestError, Progress, ingest_parents, run};
 
 const MIXED: &str = r#"
 [[source]]
@@ -104,7 +104,7 @@ fn an_interrupted_run_goes_on_where_it_was() {
     let (sources, config) = (sources(MIXED, folder.path()), settings());
     let once = run_on(&sources, &config, 2).unwrap();
     let out = folder.path().join("out");
-    let parents = source_parents(&sources).unwrap();
+    let parents = ingest_parents(&sources, &config).unwrap();
     let mut n_runs = 0;
     loop {
         n_runs += 1;
@@ -255,7 +255,7 @@ fn parents_change_with_contents_and_names_but_not_with_places() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("web.jsonl")).unwrap();
         fs::write(folder.path().join("web.jsonl").join(name), text).unwrap();
-        let parents = source_parents(&sources(PLAIN, folder.path())).unwrap();
+        let parents = ingest_parents(&sources(PLAIN, folder.path()), &settings()).unwrap();
         assert_eq!(parents[0].name, "source web");
         parents[0].hash.clone()
     };
