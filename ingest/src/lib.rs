@@ -32,6 +32,7 @@ mod ngrams;
 mod normalise;
 mod privacy;
 mod read;
+mod urls;
 
 mod decontaminate;
 mod duplicates;
@@ -62,3 +63,4 @@ pub use read::ReadError;
 pub use rules::{Bound, Limit, Measures, measure};
 pub use run::{IngestError, Progress, run, source_parents};
 pub use template::{FieldError, FieldPath, Template, TemplateError};
+pub use urls::{BlockedUrls, BlockedUrlsError, Urls, normalise_url, url_key};

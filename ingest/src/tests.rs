@@ -10,6 +10,7 @@ mod privacy;
 mod read;
 mod rules;
 mod run;
+mod urls;
 
 use std::fs;
 use std::ops::ControlFlow;
