@@ -7,8 +7,9 @@
 //! - An item with at least `ngram_words` (`ngram_chars`) units is looked for by its n-grams. A document holds it when
 //!   at least `share_min` of them stand in one stretch of the document, at most [`STRETCH`] times as long as the item:
 //!   the share is what edits, insertions and deletions are forgiven by, the stretch keeps n-grams apart that are common
-//!   in any long text. Together they must span half of the item: a sentence that both quote is not enough. N-grams of more than `items_per_ngram_max` different items (prompts, "which of the following
-//!   statements") are ignored on both sides.
+//!   in any long text. Together they must span half of the item: a sentence that both quote is not enough. N-grams of
+//!   more than `items_per_ngram_max` different items (prompts, "which of the following statements") are ignored on both
+//!   sides.
 //! - A shorter item is looked for as a whole, down to `short_words_min` (`short_chars_min`) units. Any item must
 //!   hold [`CONTENT_WORDS_MIN`] words that are no stop words. Others cannot be told from ordinary speech: they are
 //!   counted ([`Coverage::n_too_short`]), not looked for.
@@ -16,6 +17,12 @@
 //! Hashes only propose: before a hit is reported, its n-grams are compared with the item's text. Cost: one hash a byte
 //! and up to four rolling hashes a unit (polynomials modulo 2^64, each asked of a bit table first); an n-gram of the index
 //! takes 16 bytes. Sources: the 13-gram rule of arXiv 2005.14165, appendix C.
+//!
+//! Which n? Measured with 30,000 items of 14 English sets planted in real documents, and 17,556 clean ones (55 MB): all
+//! verbatim items are found at any n. With one word in ten replaced, a share of 0.2 finds 40 % at n = 13, 78 % at 8 and
+//! 90 % at 6, and has 0, 1 and 7 hits in clean documents. In Chinese (12,000 items of law; 14,400 documents, 43 MB),
+//! with one character in ten replaced: 39 % at 13 characters, 73 % at 10, 86 % at 8, and 15, 19 and 27 clean documents,
+//! half of which do hold the item's source or its formula.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -188,7 +195,7 @@ struct Item {
     /// N-grams that are looked for.
     n_ngrams: usize,
     /// The first unit of the first and of the last of them.
-    searched: Range<u32>,
+    searched: (u32, u32),
     /// Units of one of them.
     n: usize,
 }
@@ -443,7 +450,8 @@ impl Item {
         };
         let at_item = || matches[range.clone()].iter().map(|found| found.at_item as usize);
         let n_spanned = at_item().max().map_or(0, |last| last + self.n) - at_item().min().unwrap_or(0);
-        let n_searched = (self.searched.end - self.searched.start) as usize + self.n;
+        let (first, last) = self.searched;
+        let n_searched = (last - first) as usize + self.n;
         let is_held = n_matched >= n_needed && n_spanned as f64 >= SPAN_MIN * n_searched as f64;
         is_held.then(|| (n_matched, document.bytes(units())))
     }
@@ -574,7 +582,14 @@ fn distinct_items(evaluation_items: &[EvaluationItem]) -> Vec<Item> {
         let bytes: Vec<u8> = units.hashes.iter().flat_map(|hash| hash.to_le_bytes()).collect();
         let index = *by_units.entry(xxh3_64(&bytes)).or_insert(items.len() as u32) as usize;
         if index == items.len() {
-            items.push(Item { names: Vec::new(), text: text.clone(), units, n_ngrams: 0, searched: u32::MAX..0, n: 0 });
+            items.push(Item {
+                names: Vec::new(),
+                text: text.clone(),
+                units,
+                n_ngrams: 0,
+                searched: (u32::MAX, 0),
+                n: 0,
+            });
         }
         items[index].names.push((task.clone(), locator.clone()));
     }
@@ -590,7 +605,8 @@ fn rare(ngrams: &[Ngram], items_max: usize, items: &mut [Item]) -> Vec<Ngram> {
             for ngram in firsts() {
                 let item = &mut items[ngram.item as usize];
                 item.n_ngrams += 1;
-                item.searched = item.searched.start.min(ngram.at)..item.searched.end.max(ngram.at);
+                let (first, last) = item.searched;
+                item.searched = (first.min(ngram.at), last.max(ngram.at));
             }
             rare.extend(firsts());
         }

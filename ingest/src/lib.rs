@@ -31,6 +31,7 @@ mod misreading;
 mod normalise;
 mod privacy;
 mod read;
+mod urls;
 
 mod decontaminate;
 mod duplicates;
@@ -74,3 +75,4 @@ pub use rules::{
 };
 pub use run::{IngestError, Progress, Tell, ingest_parents, run};
 pub use template::{FieldError, FieldPath, Template, TemplateError};
+pub use urls::{BlockedUrls, BlockedUrlsError, Urls, normalise_url, url_key};

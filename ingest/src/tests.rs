@@ -11,6 +11,7 @@ mod privacy;
 mod read;
 // mod rules;
 mod run;
+mod urls;
 
 use std::fs;
 use std::ops::ControlFlow;
