@@ -21,6 +21,7 @@ use crate::read::ReadLimits;
 use crate::rules::Rules;
 pub use crate::rules::{ChineseRules, EnglishRules};
 use crate::template::{FieldPath, Template};
+use crate::urls::Urls;
 
 /// The formats whose records have fields.
 const WITH_FIELDS: &str = "formats \"jsonl\" and \"parquet\"";
@@ -130,6 +131,8 @@ pub struct IngestConfig {
     pub chinese: Option<ChineseRules>,
     /// What reading puts up with.
     pub reading: ReadLimits,
+    /// Addresses that are not wanted; left out, all are taken.
+    pub urls: Option<Urls>,
     /// How texts are repaired.
     pub normalise: Normalise,
     /// What is replaced by a placeholder; left out, nothing is.
@@ -188,6 +191,7 @@ pub struct RawIngest {
     english: Option<EnglishRules>,
     chinese: Option<ChineseRules>,
     reading: ReadLimits,
+    urls: Option<Urls>,
     normalise: Normalise,
     privacy: Option<Privacy>,
     decontamination: Option<Decontamination>,
@@ -407,6 +411,7 @@ impl TryFrom<RawIngest> for IngestConfig {
             english,
             chinese,
             reading,
+            urls,
             normalise,
             privacy,
             decontamination,
@@ -445,6 +450,7 @@ impl TryFrom<RawIngest> for IngestConfig {
             english,
             chinese,
             reading,
+            urls,
             normalise,
             privacy,
             decontamination,
@@ -462,13 +468,15 @@ impl IngestConfig {
         self
     }
 
-    /// The files that results depend on beside the sources.
+    /// The files and folders that results depend on beside the sources.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         self.clone().files_mut().into_iter().map(|path| path.clone()).collect()
     }
 
     fn files_mut(&mut self) -> Vec<&mut PathBuf> {
-        self.decontamination.iter_mut().flat_map(|it| &mut it.sets).map(|set| &mut set.path).collect()
+        let blocked = self.urls.iter_mut().map(|urls| &mut urls.blocked);
+        let sets = self.decontamination.iter_mut().flat_map(|it| &mut it.sets).map(|set| &mut set.path);
+        blocked.chain(sets).collect()
     }
 
     /// What judges plain documents of a language.

@@ -22,7 +22,7 @@ use crate::privacy::{Private, replace_private};
 use crate::read::{Bad, Found, Record, read_documents};
 use crate::rules::{Bound, Judgement, Limit, QUALITY_SIGNALS, Rules, Scope, Scratch, judge, signals};
 use crate::run::{BadRecord, IngestError};
-use crate::urls::url_key;
+use crate::urls::{BlockedUrls, url_key};
 
 /// Signals that come from the rest of the corpus stand last: documents that this one stands for (itself and those that
 /// repeat it), and characters that were cut out because they stood in earlier documents.
@@ -63,6 +63,7 @@ pub(crate) struct Examination {
 /// The settings with whatever was made of them beforehand.
 pub(crate) struct Examiner<'a> {
     pub(crate) config: &'a IngestConfig,
+    blocked: Option<BlockedUrls>,
     decontaminator: Option<Decontaminator>,
 }
 
@@ -108,7 +109,7 @@ pub(crate) enum Answer {
 
 /// The names of all rules, in the order in which a document meets them.
 pub(crate) fn rule_names(config: &IngestConfig) -> Vec<String> {
-    let mut names = vec!["unreadable", "empty", "too_long", "language", "language_confidence"];
+    let mut names = vec!["unreadable", "urls.blocked", "empty", "too_long", "language", "language_confidence"];
     for language in &config.languages {
         names.extend(config.rules(language).limits().iter().map(|limit| limit.rule));
     }
@@ -140,7 +141,8 @@ impl<'a> Examiner<'a> {
             Some(settings) => Some(Decontaminator::build(&read_items(&settings.sets)?, settings)),
             None => None,
         };
-        Ok(Self { config, decontaminator })
+        let blocked = config.urls.as_ref().map(|urls| BlockedUrls::read(&urls.blocked)).transpose()?;
+        Ok(Self { config, blocked, decontaminator })
     }
 
     /// Examines records, each given with the number of its source.
@@ -214,6 +216,10 @@ impl<'a> Examiner<'a> {
         funnel: &mut Funnel,
     ) -> Result<Known, Box<Dropped>> {
         let config = self.config;
+        let blocked = self.blocked.as_ref().zip(found.url.as_ref()).and_then(|(list, url)| list.find(url));
+        if let Some(entry) = blocked {
+            return Err(refuse(&found, source, "unknown", "urls.blocked", format!("the list holds {entry}")));
+        }
         let normalised = normalise_with(&found.text, &config.normalise);
         funnel.count("lines decoded again", normalised.n_misread_lines.into());
         funnel.count("lines of page frames taken out", normalised.n_boilerplate_lines.into());

@@ -31,7 +31,6 @@ mod misreading;
 mod normalise;
 mod privacy;
 mod read;
-mod urls;
 
 mod decontaminate;
 mod duplicates;
