@@ -113,7 +113,7 @@ impl Private {
         }
     }
 
-    fn is_wanted(self, settings: &Privacy) -> bool {
+    pub(crate) fn is_wanted(self, settings: &Privacy) -> bool {
         match self {
             Self::Secret => settings.secrets,
             Self::Email => settings.emails,
