@@ -105,6 +105,8 @@ pub struct IngestConfig {
 pub enum ChineseScript {
     /// Both scripts stay as they are.
     Keep,
+    /// Documents in Traditional characters are turned into Simplified ones.
+    Simplified,
 }
 
 /// `[ingest.english]`: Gopher's and FineWeb's rules, by words.

@@ -6,14 +6,15 @@
 use corpus::{DocId, Document, Dropped, Kind};
 use serde_json::{Value, json};
 
-use crate::config::{Content, IngestConfig, Reading, Source};
+use crate::config::{ChineseScript, Content, IngestConfig, Reading, Source};
 use crate::duplicates::{Fingerprint, fingerprint_units};
 use crate::html::{decode_html, extract_main_text};
-use crate::language::{Language, Unit, detect_language};
+use crate::language::{Language, Script, Unit, detect_language};
 use crate::ngrams::Units;
 use crate::normalise::normalise;
 use crate::read::Record;
 use crate::rules::{Bound, Limit, Measures, measure_units};
+use crate::simplified::to_simplified;
 
 /// Names of the quality signals, in the order of [`signals`].
 pub(crate) const SIGNAL_NAMES: [&str; 8] = [
@@ -100,7 +101,11 @@ fn examine_document(mut found: Found, source: &Source, config: &IngestConfig) ->
     if length.is_broken() {
         return refuse(&found, source, "unknown", length.rule, length.to_string());
     }
-    let language = detect_language(&found.text);
+    let mut language = detect_language(&found.text);
+    if config.chinese_script == ChineseScript::Simplified && language.script == Some(Script::Hant) {
+        found.text = to_simplified(&found.text);
+        language.script = Some(Script::Hans);
+    }
     if !config.languages.iter().any(|accepted| accepted == language.code) {
         let detail =
             format!("{} at {:.3}, accepted {}", language.code, language.confidence, config.languages.join(", "));

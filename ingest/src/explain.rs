@@ -14,14 +14,19 @@ pub fn explain(sources: &[Source], config: &IngestConfig) -> String {
             &format!("source {}: {}, {}, {}", source.name, source.kind, source.license, describe(&source.reading)),
         );
     }
-    let ChineseScript::Keep = config.chinese_script;
     push(&mut plan, &format!("unreadable records: an error beyond {}", config.bad_records_max));
     push(&mut plan, &format!("too_long: more than {} characters", config.document_chars_max));
     push(
         &mut plan,
         &format!("language: {} at {} or surer", config.languages.join(", "), config.language_confidence_min),
     );
-    push(&mut plan, "chinese script: kept as it is");
+    push(
+        &mut plan,
+        match config.chinese_script {
+            ChineseScript::Keep => "chinese script: kept as it is",
+            ChineseScript::Simplified => "chinese script: traditional characters become simplified ones",
+        },
+    );
     let (english, chinese) = (config.english.limits(&Measures::default()), config.chinese.limits(&Measures::default()));
     for Limit { rule, bound, .. } in english.iter().chain(&chinese) {
         let condition = match *rule {

@@ -32,6 +32,7 @@ mod ngrams;
 mod normalise;
 mod privacy;
 mod read;
+mod simplified;
 mod urls;
 
 mod decontaminate;
@@ -62,5 +63,6 @@ pub use privacy::{Privacy, Private, PrivateCounts, PrivateSpan, find_private, re
 pub use read::ReadError;
 pub use rules::{Bound, Limit, Measures, measure};
 pub use run::{IngestError, Progress, run, source_parents};
+pub use simplified::to_simplified;
 pub use template::{FieldError, FieldPath, Template, TemplateError};
 pub use urls::{BlockedUrls, BlockedUrlsError, Urls, normalise_url, url_key};

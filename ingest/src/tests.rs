@@ -10,6 +10,7 @@ mod privacy;
 mod read;
 mod rules;
 mod run;
+mod simplified;
 mod urls;
 
 use std::fs;
