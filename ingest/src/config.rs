@@ -152,6 +152,8 @@ pub struct IngestConfig {
 pub enum ChineseScript {
     /// Both scripts stay as they are.
     Keep,
+    /// Documents in Traditional characters are turned into Simplified ones.
+    Simplified,
 }
 
 /// A finite number that is zero or more.

@@ -12,16 +12,17 @@ use std::borrow::Cow;
 use corpus::{DocId, Document, Dropped, Kind};
 use serde_json::json;
 
-use crate::config::{IngestConfig, Source};
+use crate::config::{ChineseScript, IngestConfig, Source};
 use crate::decontaminate::{Decontaminator, Hit, read_items};
 use crate::duplicates::{Fingerprint, fingerprint};
 use crate::funnel::Funnel;
-use crate::language::{Language, Unit, detect_language};
+use crate::language::{Language, Script, Unit, detect_language};
 use crate::normalise::normalise_with;
 use crate::privacy::{Private, replace_private};
 use crate::read::{Bad, Found, Record, read_documents};
 use crate::rules::{Bound, Judgement, Limit, QUALITY_SIGNALS, Rules, Scope, Scratch, judge, signals};
 use crate::run::{BadRecord, IngestError};
+use crate::simplified::to_simplified;
 use crate::urls::{BlockedUrls, url_key};
 
 /// Signals that come from the rest of the corpus stand last: documents that this one stands for (itself and those that
@@ -233,7 +234,11 @@ impl<'a> Examiner<'a> {
         if length.is_broken() {
             return Err(refuse(&found, source, "unknown", length.rule, length.to_string()));
         }
-        let language = detect_language(&found.text);
+        let mut language = detect_language(&found.text);
+        if config.chinese_script == ChineseScript::Simplified && language.code == "zh" && language.script != Some(Script::Hans) {
+            found.text = to_simplified(&found.text);
+            language.script = language.script.map(|_| Script::Hans);
+        }
         if !config.languages.iter().any(|accepted| accepted == language.code) {
             let accepted = config.languages.join(", ");
             let detail = format!("{} at {:.3}, accepted {accepted}", language.code, language.confidence);

@@ -31,6 +31,7 @@ mod misreading;
 mod normalise;
 mod privacy;
 mod read;
+mod simplified;
 
 mod decontaminate;
 mod duplicates;

@@ -11,6 +11,7 @@ mod privacy;
 mod read;
 // mod rules;
 mod run;
+mod simplified;
 mod urls;
 
 use std::fs;
