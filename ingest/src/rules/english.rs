@@ -19,7 +19,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::lines::{KeptLine, LineMeasures, measure_lines};
 use super::misfit::{self, Misfit};
 use super::repetition::{Line, Repetition, Units, count_chars, for_each_line, measure_repetition};
-use super::words::{Words, count_sentences};
+use super::words::count_sentences;
 use super::{Limits, Measures, Scope, Scratch, ratio};
 use crate::config::NotNegative;
 
@@ -407,6 +407,7 @@ fn measure_quality(text: &str, scratch: &Scratch, measures: &mut Measures) {
         n_bullets += usize::from(line.starts_with(['•', '-']));
         n_ellipsis_ends += usize::from(line.ends_with("...") || line.ends_with('…'));
     }
+    measures.n_lines = lines.iter().filter(|line| line.end > line.start).count();
     measures.bullet_lines = ratio(n_bullets, lines.len());
     measures.ellipsis_lines = ratio(n_ellipsis_ends, lines.len());
 }

@@ -678,7 +678,7 @@ fn is_lower(char: char) -> bool {
     char.is_ascii_lowercase() || (char >= '\u{C0}' && char.is_alphabetic() && !char.is_uppercase())
 }
 
-fn is_mark(char: char) -> bool {
+pub(crate) fn is_mark(char: char) -> bool {
     if char.is_ascii() { char.is_ascii_punctuation() || char.is_ascii_control() } else { MARKS.contains(char) }
 }
 

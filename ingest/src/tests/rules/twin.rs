@@ -10,16 +10,18 @@ pub(crate) fn words(text: &str) -> Vec<String> {
     text.split_whitespace().flat_map(chunk_words).collect()
 }
 
-/// Han characters, marks, and runs of letters and digits of other scripts.
+/// Han characters, marks (a run of the same one once), and runs of letters and digits of other scripts.
 pub(crate) fn units(text: &str) -> Vec<String> {
     let mut units: Vec<String> = Vec::new();
-    let mut is_in_run = false;
+    let (mut is_in_run, mut previous) = (false, '\n');
     for char in text.chars() {
+        let is_ruler = char == previous && !char.is_alphanumeric();
+        previous = char;
         let is_syllable = matches!(char, '\u{3040}'..='\u{30FF}' | '\u{31F0}'..='\u{31FF}' | '\u{AC00}'..='\u{D7A3}');
         let is_run = char.is_alphanumeric() && !crate::language::is_han(char) && !is_syllable;
         match units.last_mut() {
             Some(unit) if is_run && is_in_run => unit.push(char),
-            _ if matches!(char, ' ' | '\t' | '\n' | '\u{3000}') => {}
+            _ if is_ruler || matches!(char, ' ' | '\t' | '\n' | '\u{3000}') => {}
             _ => units.push(char.to_string()),
         }
         is_in_run = is_run;
@@ -112,7 +114,8 @@ pub(crate) fn c4(text: &str, only_ends: bool) -> Result<(Vec<String>, usize), &'
 fn sentences(line: &str) -> usize {
     let words = words(line);
     let is_punctuation = |word: &str| {
-        word.chars().all(|char| (char.is_ascii_punctuation() && !"$+<=>^`|~".contains(char)) || "“”’‘…—–".contains(char))
+        word.chars()
+            .all(|char| (char.is_ascii_punctuation() && !"$+<=>^`|~".contains(char)) || "“”’‘…—–".contains(char))
     };
     let mut starts = usize::from(!words.is_empty());
     let mut is_after_end = false;
@@ -208,8 +211,7 @@ fn suffix(text: &str) -> String {
             || is_one(OUTER)
             || is_one(SYMBOLS)
             || (end == "." && dot)
-            || (is_after_digit
-                && (end == "+" || is_one(CURRENCY) || ["US$", "C$", "A$"].contains(&&end[..])))
+            || (is_after_digit && (end == "+" || is_one(CURRENCY) || ["US$", "C$", "A$"].contains(&&end[..])))
             || (is_after_digit && UNITS.split_whitespace().any(|unit| unit == end))
     };
     (0..chars.len()).find(|&start| is_suffix(start)).map_or(String::new(), |start| chars[start..].iter().collect())
