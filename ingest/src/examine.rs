@@ -235,7 +235,10 @@ impl<'a> Examiner<'a> {
             return Err(refuse(&found, source, "unknown", length.rule, length.to_string()));
         }
         let mut language = detect_language(&found.text);
-        if config.chinese_script == ChineseScript::Simplified && language.code == "zh" && language.script != Some(Script::Hans) {
+        if config.chinese_script == ChineseScript::Simplified
+            && language.code == "zh"
+            && language.script != Some(Script::Hans)
+        {
             found.text = to_simplified(&found.text);
             language.script = language.script.map(|_| Script::Hans);
         }

@@ -121,7 +121,11 @@ fn push_duplicates(plan: &mut String, duplicates: &Duplicates) {
     }
     push(
         plan,
-        &format!("duplicates.repeated: cut out {}; documents go that lose more than {}", cut.join(", "), repeated_max.0),
+        &format!(
+            "duplicates.repeated: cut out {}; documents go that lose more than {}",
+            cut.join(", "),
+            repeated_max.0
+        ),
     );
 }
 

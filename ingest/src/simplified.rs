@@ -1,4 +1,4 @@
-//! Traditional Chinese in Simplified characters, by OpenCC's tables of phrases and characters (`t2s`).
+//! Traditional Chinese in Simplified characters, by OpenCC's tables of phrases and characters (`tw2s`).
 //!
 //! Nothing here asks whether a text is Traditional: that is for the caller, who knows its script. As a second guard a
 //! line stays as it is where 著 would be all that changes: in Simplified text 显著 and 著作 are right, while 看著 is 看着, and
@@ -8,20 +8,17 @@
 
 use std::sync::LazyLock;
 
-use opencc_fmmseg::OpenCC;
+use ferrous_opencc::OpenCC;
+use ferrous_opencc::config::BuiltinConfig;
 
-static TABLES: LazyLock<OpenCC> = LazyLock::new(|| {
-    let mut tables = OpenCC::new();
-    // Documents are worked on in parallel already.
-    tables.set_parallel(false);
-    tables
-});
+static TABLES: LazyLock<OpenCC> =
+    LazyLock::new(|| OpenCC::from_config(BuiltinConfig::Tw2s).expect("the tables are part of the crate"));
 
 /// The text in Simplified characters. Punctuation stays: 「」 are right in either script.
-pub fn to_simplified(text: &str) -> String {
+pub(crate) fn to_simplified(text: &str) -> String {
     let mut simplified = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
-        let converted = if line.is_ascii() { None } else { Some(TABLES.t2s(line, false)) };
+        let converted = if line.is_ascii() { None } else { Some(TABLES.convert(line)) };
         match converted {
             Some(converted) if is_really_changed(line, &converted) => simplified.push_str(&converted),
             _ => simplified.push_str(line),

@@ -9,7 +9,7 @@ mod language;
 mod normalise;
 mod privacy;
 mod read;
-// mod rules;
+mod rules;
 mod run;
 mod simplified;
 mod urls;
