@@ -3,6 +3,9 @@
 //! The outcome is a function of the record and the settings, so records are examined in any order on any number of
 //! threads. What compares documents with each other comes later, in [`crate::duplicates`].
 
+use std::borrow::Cow;
+use std::cell::RefCell;
+
 use corpus::{DocId, Document, Dropped, Kind};
 use serde_json::{Value, json};
 
@@ -13,19 +16,23 @@ use crate::language::{Language, Unit, detect_language};
 use crate::ngrams::Units;
 use crate::normalise::normalise;
 use crate::read::Record;
-use crate::rules::{Bound, Limit, Measures, measure_units};
+use crate::rules::{Bound, Limit, Measures, QUALITY_SIGNALS, Rules, Scope, Scratch, judge};
+
+thread_local! {
+    /// Memory of the rules, used again for every document of a thread.
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
 
 /// Names of the quality signals, in the order of [`signals`].
-pub(crate) const SIGNAL_NAMES: [&str; 8] = [
-    "lang_confidence",
-    "n_chars",
-    "mean_word_length",
-    "han_ratio",
-    "punctuation_ratio",
-    "duplicate_line_ratio",
-    "top_ngram_ratio",
-    "repeated_ngram_ratio",
-];
+pub(crate) const SIGNAL_NAMES: [&str; 1 + QUALITY_SIGNALS.len()] = {
+    let mut names = ["lang_confidence"; 1 + QUALITY_SIGNALS.len()];
+    let mut index = 0;
+    while index < QUALITY_SIGNALS.len() {
+        names[index + 1] = QUALITY_SIGNALS[index];
+        index += 1;
+    }
+    names
+};
 
 /// Characters of a dropped document that are kept to argue about.
 const EXCERPT_CHARS: usize = 160;
@@ -63,10 +70,10 @@ struct Found {
 
 /// The names of all rules, in the order in which a document meets them.
 pub(crate) fn rule_names(config: &IngestConfig) -> Vec<&'static str> {
-    let measures = Measures::default();
     let mut names = vec!["unreadable", "empty", "too_long", "language", "language_confidence"];
-    names.extend(config.english.limits(&measures).iter().map(|limit| limit.rule));
-    names.extend(config.chinese.limits(&measures).iter().map(|limit| limit.rule));
+    for language in &config.languages {
+        names.extend(config.rules(language).limits().iter().map(|limit| limit.rule));
+    }
     names.extend(["duplicates.exact", "duplicates.near"]);
     names.dedup();
     names
@@ -111,17 +118,22 @@ fn examine_document(mut found: Found, source: &Source, config: &IngestConfig) ->
         value: language.confidence,
         bound: Bound::Min(config.language_confidence_min),
     };
-    let unit = Unit::of(language.code);
-    let units = Units::new(&found.text, unit);
-    let measures = measure_units(&found.text, &units, unit);
-    let quality = match (source.kind, language.code) {
-        (Kind::Plain, "en") => config.english.limits(&measures),
-        (Kind::Plain, "zh") => config.chinese.limits(&measures),
-        _ => Vec::new(),
+    if confidence.is_broken() {
+        return refuse(&found, source, language.code, confidence.rule, confidence.to_string());
+    }
+    let rules = match source.kind {
+        Kind::Plain => config.rules(language.code),
+        Kind::Instruction | Kind::Proposition => Rules::Unjudged(Unit::of(language.code)),
     };
-    if let Some(limit) = std::iter::once(confidence).chain(quality).find(Limit::is_broken) {
+    let judgement = SCRATCH.with_borrow_mut(|scratch| judge(&found.text, rules, Scope::UntilBroken, scratch));
+    if let Some(limit) = judgement.broken() {
         return refuse(&found, source, language.code, limit.rule, limit.to_string());
     }
+    let measures = judgement.measures;
+    if let Cow::Owned(edited) = judgement.text {
+        found.text = edited;
+    }
+    let units = Units::new(&found.text, Unit::of(language.code));
     let fingerprint = fingerprint_units(&found.text, &units, language.code, source.kind, &config.duplicates);
     let document = document(&found, source, &language, &measures);
     Examined::Candidate(Box::new(Candidate {
@@ -152,17 +164,8 @@ fn document(found: &Found, source: &Source, language: &Language, measures: &Meas
 }
 
 fn signals(language: &Language, measures: &Measures) -> Vec<f32> {
-    let signals: [f64; SIGNAL_NAMES.len()] = [
-        language.confidence,
-        measures.n_chars as f64,
-        measures.mean_word_length,
-        measures.han_ratio,
-        measures.punctuation_ratio,
-        measures.duplicate_line_ratio,
-        measures.top_ngram_ratio,
-        measures.repeated_ngram_ratio,
-    ];
-    signals.into_iter().map(|signal| signal as f32).collect()
+    let signals = std::iter::once(language.confidence).chain(crate::rules::signals(measures));
+    signals.map(|signal| signal as f32).collect()
 }
 
 fn refuse(found: &Found, source: &Source, lang: &str, rule: &str, detail: String) -> Examined {

@@ -6,7 +6,7 @@
 //!
 //! A record passes, in this order: reading (an unreadable one is counted, and an error beyond a limit), main text where
 //! it is a web page ([`extract_main_text`]), Unicode repair ([`fn@normalise`]), length, language ([`detect_language`]), the
-//! quality rules of its language ([`measure`], [`EnglishRules::limits`], [`ChineseRules::limits`]), then duplicates
+//! quality rules of its language ([`judge`], [`EnglishRules`], [`ChineseRules`]), then duplicates
 //! ([`find_duplicates`]). English and Chinese have rules, shingles and thresholds of their own everywhere.
 //!
 //! ```
@@ -51,6 +51,10 @@ pub use html::{HtmlError, decode_html, extract_main_text};
 pub use language::{Language, Script, Unit, detect_language};
 pub use normalise::normalise;
 pub use read::ReadError;
-pub use rules::{Bound, Limit, Measures, measure};
+pub use rules::{
+    Bound, C4, C4Measures, ChineseLines, ChineseQuality, ChineseRepetition, ChineseSpam, FineWeb, GopherQuality,
+    GopherRepetition, Judgement, Limit, LineMeasures, Measures, QUALITY_SIGNALS, Repetition, Rules, Scope, Scratch,
+    SpamMeasures, judge, signals,
+};
 pub use run::{IngestError, Progress, run, source_parents};
 pub use template::{FieldError, FieldPath, Template, TemplateError};

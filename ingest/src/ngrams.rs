@@ -1,8 +1,8 @@
 //! A text as a sequence of units (words, or characters where a language has no spaces) and its n-grams as hashes.
 //!
 //! Case, punctuation and spacing are folded away first: two copies of an article that differ in quotes and line breaks
-//! have the same n-grams. Rules count repetition with them, deduplication compares documents by them. An n-gram is
-//! hashed straight from the folded text (xxh3 of 64 bits), without a string of its own.
+//! have the same n-grams. Deduplication compares documents by them; the quality rules cut texts in other ways, see
+//! [`crate::rules`]. An n-gram is hashed straight from the folded text (xxh3 of 64 bits), without a string of its own.
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -28,25 +28,20 @@ impl Units {
     }
 
     /// How many units there are.
-    pub(crate) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.starts.len() - 1
     }
 
-    /// Bytes of all units.
-    pub(crate) fn n_bytes(&self) -> usize {
-        self.folded.len()
-    }
-
-    /// Hash and bytes of every n-gram, in order; none where the text has fewer than `n` units.
-    pub(crate) fn ngrams(&self, n: usize) -> impl Iterator<Item = (u64, usize)> + '_ {
+    /// The hash of every n-gram, in order; none where the text has fewer than `n` units.
+    fn ngrams(&self, n: usize) -> impl Iterator<Item = u64> + '_ {
         assert!(n > 0, "an n-gram holds something");
         let ends = self.starts.iter().skip(n);
-        self.starts.iter().zip(ends).map(|(&start, &end)| (xxh3_64(&self.folded.as_bytes()[start..end]), end - start))
+        self.starts.iter().zip(ends).map(|(&start, &end)| xxh3_64(&self.folded.as_bytes()[start..end]))
     }
 
     /// The n-grams of a text as shingles: a text too short for one is a single shingle, an empty one has none.
     pub(crate) fn shingles(&self, n: usize) -> Vec<u64> {
-        self.ngrams(n.min(self.len()).max(1)).map(|(hash, _)| hash).collect()
+        self.ngrams(n.min(self.len()).max(1)).collect()
     }
 
     fn push_word(&mut self, word: &str) {

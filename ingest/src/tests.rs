@@ -27,30 +27,95 @@ chinese_script = "keep"
 bad_records_max = 0
 document_chars_max = "1M"
 
-[ingest.english]
+[ingest.english.gopher_quality]
 words_min = 20
+words_max = 100_000
 mean_word_length_min = 3.0
 mean_word_length_max = 12.0
-letter_ratio_min = 0.6
-stop_words_min = 1
 symbol_ratio_max = 0.1
 bullet_lines_max = 0.9
 ellipsis_lines_max = 0.3
-duplicate_line_ratio_max = 0.3
-top_ngram_ratio_max = 0.2
+letter_ratio_min = 0.6
+stop_words_min = 1
 
-[ingest.chinese]
+[ingest.english.gopher_repetition]
+duplicate_paragraphs_max = 0.3
+duplicate_paragraph_chars_max = 0.2
+duplicate_lines_max = 0.3
+duplicate_line_chars_max = 0.2
+top_2_words_max = 0.3
+top_3_words_max = 0.3
+top_4_words_max = 0.3
+duplicate_5_words_max = 0.15
+duplicate_6_words_max = 0.14
+duplicate_7_words_max = 0.13
+duplicate_8_words_max = 0.12
+duplicate_9_words_max = 0.11
+duplicate_10_words_max = 0.1
+
+[ingest.english.c4]
+only_lines_that_end_in_marks = false
+line_words_min = 3
+word_chars_max = 1000
+without_javascript = true
+without_policies = true
+without_citations = true
+without_lorem_ipsum = true
+without_curly_brackets = true
+sentences_min = 1
+
+[ingest.english.fineweb]
+terminal_lines_min = 0.0
+short_lines_max = 0.67
+short_line_chars = 30
+duplicate_line_chars_max = 0.01
+newline_ratio_max = 0.3
+
+[ingest.chinese.quality]
 chars_min = 30
+chars_max = 1_000_000
 han_ratio_min = 0.25
-punctuation_ratio_max = 0.35
+punctuation_ratio_min = 0.01
+punctuation_ratio_max = 0.4
 digit_ratio_max = 0.3
+symbol_ratio_max = 0.06
+bracket_ratio_max = 0.1
 stop_chars_min = 2
 stop_chars_from = 200
+lines_from = 5
 bullet_lines_max = 0.9
 ellipsis_lines_max = 0.3
-duplicate_line_ratio_max = 0.3
-top_ngram_ratio_max = 0.3
-repeated_ngram_ratio_max = 0.6
+distinct_ratio_min = 0.02
+entropy_min = 3.0
+
+[ingest.chinese.repetition]
+duplicate_paragraphs_max = 0.3
+duplicate_paragraph_chars_max = 0.2
+duplicate_lines_max = 0.287
+duplicate_line_chars_max = 0.2
+top_4_chars_max = 0.256
+top_6_chars_max = 0.25
+top_8_chars_max = 0.25
+duplicate_9_chars_max = 0.5
+duplicate_11_chars_max = 0.46
+duplicate_13_chars_max = 0.43
+duplicate_14_chars_max = 0.41
+duplicate_16_chars_max = 0.38
+duplicate_18_chars_max = 0.35
+
+[ingest.chinese.lines]
+lines_from = 5
+terminal_lines_min = 0.106
+short_lines_max = 0.8
+short_line_chars = 10
+duplicate_line_chars_max = 0.2
+newline_ratio_max = 0.2
+more_lines_max = 0.3
+
+[ingest.chinese.spam]
+gambling_max = 20.0
+adult_max = 20.0
+promotion_max = 20.0
 
 [ingest.duplicates]
 exact = true

@@ -97,7 +97,7 @@ fn corpus() -> Corpus {
         n_in: 12,
         n_kept: 8,
         n_dropped: 4,
-        funnel: vec![dropped("language", "fr", 1), dropped("english.words", "en", 3)],
+        funnel: vec![dropped("language", "fr", 1), dropped("english.gopher_quality.words", "en", 3)],
         by_source: vec![web],
         samples: vec![DroppedSample { rule: "language".into(), text: "<b>oui</b>".into(), ..DroppedSample::default() }],
         kept: vec![kept("en", 5), kept("zh", 3)],

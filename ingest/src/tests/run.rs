@@ -105,12 +105,13 @@ fn counts_add_up_and_every_drop_has_its_row() {
     let funnel = details["funnel"].as_array().unwrap();
     assert_eq!(funnel.iter().map(|row| row["n"].as_u64().unwrap()).sum::<u64>(), n_dropped);
     let rules: Vec<&str> = funnel.iter().map(|row| row["rule"].as_str().unwrap()).collect();
-    for rule in ["language", "english.words", "duplicates.exact", "duplicates.near"] {
+    for rule in ["language", "english.gopher_quality.words", "duplicates.exact", "duplicates.near"] {
         assert!(rules.contains(&rule), "{rule} took nothing: {rules:?}");
     }
     let in_order = |name: &str| rules.iter().position(|&rule| rule == name);
     assert!(
-        in_order("language") < in_order("english.words") && in_order("english.words") < in_order("duplicates.exact")
+        in_order("language") < in_order("english.gopher_quality.words")
+            && in_order("english.gopher_quality.words") < in_order("duplicates.exact")
     );
     let by_source = details["by_source"].as_array().unwrap();
     assert_eq!(by_source.iter().map(|row| row["n_kept"].as_u64().unwrap()).sum::<u64>(), n_kept);
@@ -140,7 +141,7 @@ fn documents_carry_where_they_come_from() {
     assert_eq!(labels, [Some(true), Some(false), Some(false)]);
     assert_eq!(of("judged")[0].kind, Kind::Proposition);
     assert!(of("novel")[0].meta.contains("\"script\":\"Hans\""));
-    assert!(output.documents.iter().all(|one| one.signals.len() == 8 && !one.text.is_empty()));
+    assert!(output.documents.iter().all(|one| one.signals.len() == 15 && !one.text.is_empty()));
     let near = output.dropped.iter().find(|one| one.rule == "duplicates.near").unwrap();
     let kept = &near.detail[near.detail.find("with ").unwrap() + 5..][..32];
     assert!(output.documents.iter().any(|one| one.id.to_string() == kept), "{}", near.detail);
