@@ -18,6 +18,7 @@ mod english;
 mod exceptions;
 mod hash;
 mod lines;
+mod marks;
 mod misfit;
 mod repetition;
 mod spam;
@@ -252,12 +253,6 @@ impl Limits {
 }
 
 impl Limit {
-    /// How far the value is from the bound, as a share of the bound.
-    pub(crate) fn distance(&self) -> f64 {
-        let (Bound::Min(bound) | Bound::Max(bound)) = self.bound;
-        (self.value - bound).abs() / bound.abs().max(1e-9)
-    }
-
     /// Whether the document is outside.
     pub fn is_broken(&self) -> bool {
         match self.bound {
@@ -300,7 +295,7 @@ pub(crate) mod probe {
     use super::words::Words;
 
     pub(crate) use super::address::is_web_address;
-    pub(crate) use super::words::is_mark;
+    pub(crate) use super::marks::is_mark;
 
     /// The words of a text, as hashes.
     pub(crate) fn word_hashes(text: &str) -> Vec<u64> {

@@ -342,8 +342,14 @@ pub(super) fn judge_characters<'t>(
         }
     }
     let Scratch { chars, lines, tables, .. } = &mut *scratch;
-    let units =
-        Units { hashes: &chars.hashes, chars_to: &chars.chars_to, gap: 0, top: TOP_CHARS, duplicate: DUPLICATE_CHARS };
+    let units = Units {
+        hashes: &chars.hashes,
+        chars_to: &chars.chars_to,
+        gap: 0,
+        top_times_min: 2,
+        top: TOP_CHARS,
+        duplicate: DUPLICATE_CHARS,
+    };
     measures.repetition = measure_repetition(text, measures.n_chars, lines, units, tables);
     if let Some(rules) = &rules.repetition {
         rules.push_limits(&measures.repetition, &mut limits);

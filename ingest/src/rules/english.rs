@@ -347,6 +347,7 @@ pub(super) fn judge_words<'t>(
         hashes: &words.hashes,
         chars_to: &words.chars_to,
         gap: WORD_GAP,
+        top_times_min: 1,
         top: TOP_WORDS,
         duplicate: DUPLICATE_WORDS,
     };
@@ -545,5 +546,5 @@ fn without_citations(line: &str) -> Cow<'_, str> {
 /// Marks that end a sentence, of the scripts that an English page may quote: datatrove's `TERMINAL_PUNCTUATION`. A
 /// closing quote is not among them.
 fn is_terminal(char: char) -> bool {
-    matches!(char, '.' | '?' | '!') || (!char.is_ascii() && "。？！．｡‼‽⁇⁈⁉⸮⸼﹒﹖﹗؟۔।॥։።၊။".contains(char))
+    matches!(char, '.' | '?' | '!') || (!char.is_ascii() && "。？！．｡‼‽⁇⁈⁉⸮⸼﹒﹖﹗؟۔।॥։".contains(char))
 }

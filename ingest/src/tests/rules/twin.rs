@@ -37,13 +37,13 @@ pub(crate) fn duplicates(parts: &[&str]) -> (f64, usize) {
 }
 
 /// Share of characters in the most frequent n-gram, the first of several.
-pub(crate) fn top_ngram(units: &[String], n: usize, gap: &str, n_chars: usize) -> f64 {
+pub(crate) fn top_ngram(units: &[String], n: usize, gap: &str, times_min: usize, n_chars: usize) -> f64 {
     let ngrams: Vec<String> = units.windows(n).map(|ngram| ngram.join(gap)).collect();
     let mut counts: HashMap<Vec<&String>, usize> = HashMap::new();
     for ngram in units.windows(n) {
         *counts.entry(ngram.iter().collect()).or_default() += 1;
     }
-    let Some(max) = counts.values().max() else { return 0.0 };
+    let Some(max) = counts.values().max().filter(|&&max| max >= times_min) else { return 0.0 };
     let is_top = |start: &usize| counts[&units[*start..*start + n].iter().collect::<Vec<_>>()] == *max;
     let first = (0..ngrams.len()).find(is_top).expect("one of them is the most frequent");
     share(ngrams[first].chars().count() * max, n_chars).min(1.0)
@@ -133,7 +133,7 @@ fn sentences(line: &str) -> usize {
 const OUTER: &str = ",:;!?()[]{}<>_#*&'\"`…¿؟¡。？！，、；：～·।،۔؛٪”“‘´’‚„»«「」『』（）〔〕【】《》〈〉⟦⟧";
 const QUOTES: &str = "'\"”“`‘´’‚,„»«「」『』（）〔〕【】《》〈〉⟦⟧";
 const CURRENCY: &str = "£€¥฿₽₹₿$";
-const SYMBOLS: &str = "©®°™✓★☺→";
+const SYMBOLS: &str = "©°№™│�🔬";
 const UNITS: &str = "km km² km³ m m² m³ dm dm² dm³ cm cm² cm³ mm mm² mm³ ha µm nm yd in ft kg g mg µg t lb oz m/s km/h kmh \
     mph hPa Pa mbar mb MB kb KB gb GB tb TB T G M K %";
 
