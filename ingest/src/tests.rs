@@ -49,9 +49,9 @@ duplicate_paragraphs_max = 0.3
 duplicate_paragraph_chars_max = 0.2
 duplicate_lines_max = 0.3
 duplicate_line_chars_max = 0.2
-top_2_words_max = 0.2
-top_3_words_max = 0.18
-top_4_words_max = 0.16
+top_2_words_max = 0.3
+top_3_words_max = 0.3
+top_4_words_max = 0.3
 duplicate_5_words_max = 0.15
 duplicate_6_words_max = 0.14
 duplicate_7_words_max = 0.13
@@ -71,7 +71,7 @@ without_curly_brackets = true
 sentences_min = 1
 
 [ingest.english.fineweb]
-terminal_lines_min = 0.12
+terminal_lines_min = 0.0
 short_lines_max = 0.67
 short_line_chars = 30
 duplicate_line_chars_max = 0.01

@@ -174,7 +174,7 @@ fn documents_carry_where_they_come_from() {
     assert_eq!(labels, [Some(true), Some(false), Some(false)]);
     assert_eq!(of("judged")[0].kind, Kind::Proposition);
     assert!(of("novel")[0].meta.contains("\"script\":\"Hans\""));
-    assert!(output.documents.iter().all(|one| one.signals.len() == 10 && !one.text.is_empty()));
+    assert!(output.documents.iter().all(|one| one.signals.len() == 17 && !one.text.is_empty()));
     let near = output.dropped.iter().find(|one| one.rule == "duplicates.near").unwrap();
     let kept = &near.detail[near.detail.find("with ").unwrap() + 5..][..32];
     assert!(output.documents.iter().any(|one| one.id.to_string() == kept), "{}", near.detail);
