@@ -213,7 +213,7 @@ fn long_and_empty_documents_are_dropped_and_longer_lines_are_not_held() {
     let output = run_on(&sources(PLAIN, folder.path()), &config, 1).unwrap();
     let rules: Vec<&str> = output.dropped.iter().map(|dropped| &dropped.rule[..]).collect();
     assert_eq!(rules, ["too_long", "unreadable", "empty"]);
-    assert_eq!(output.dropped[1].detail, "is longer than 16777216 bytes");
+    assert_eq!(output.dropped[1].detail, "is longer than 16000000 bytes");
 }
 
 #[test]
