@@ -1,5 +1,5 @@
 //! The published rules for English: Gopher's on quality and on repetition, C4's, FineWeb's, with the meaning that
-//! datatrove 0.10.1 gives them, since that is what the published corpora were made with.
+//! datatrove 0.10.1 gives them, since that is what FineWeb was made with.
 //!
 //! C4 judges lines and takes out those that are no prose, so it hands on another text than it was given; FineWeb's
 //! rules look at that one. A text without a rule set of C4 goes through unchanged.

@@ -5,7 +5,7 @@
 //! below a page that repeats such words in every line; a text shorter than [`REFERENCE_CHARS`] is reckoned as that long,
 //! so that one word does not condemn a caption. Words are matched without regard to what stands around them, so none
 //! is on the list that is part of ordinary words (中出 is in 中出现, 性 nearly everywhere). Nor are the names of the crimes
-//! (赌博, 卖淫, 淫秽): with a weight of 1 they dropped two of 950 news articles, which reported trials.
+//! (赌博, 卖淫, 淫秽): with a weight of 1 they dropped two of 950 news articles, which reported arrests and a trial.
 //!
 //! The lists are short on purpose: they find pages that live by these words, a classifier finds the rest. The recipes of
 //! CT-LLM, MAP-NEO and FineWeb-zhtw have such lists too; theirs are not published with weights.
