@@ -1,3 +1,5 @@
+//! Manual pages as text, and files that come out the same every time.
+
 use std::io::Read as _;
 
 use flate2::bufread::MultiGzDecoder;
