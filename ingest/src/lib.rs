@@ -47,7 +47,7 @@ pub use config::{
 };
 pub use duplicates::{Duplicate, Fingerprint, find_duplicates, fingerprint};
 pub use explain::explain;
-pub use html::{HtmlError, decode_html, extract_main_text};
+pub use html::{HtmlError, Page, decode_html, extract_main_text, extract_page};
 pub use language::{Language, Script, Unit, detect_language};
 pub use normalise::normalise;
 pub use read::ReadError;
