@@ -15,6 +15,8 @@ use super::weigh::{Weight, weigh, weigh_characters};
 /// What to render.
 #[derive(Debug)]
 pub(super) struct Choice {
+    /// Paragraphs that stand before the element, between it and the page's heading.
+    pub(super) lead: Vec<usize>,
     /// The element whose text is taken.
     pub(super) root: usize,
     /// Per node, whether it is left out with all below it.
@@ -36,15 +38,16 @@ pub(super) fn choose(tree: &Tree<'_>) -> Choice {
     drop_surroundings(tree, &weights, &mut dropped);
     let weights = weigh(tree, &characters, &dropped);
     let root = narrow(tree, &weights, &dropped);
+    let lead = lead(tree, &weights, &dropped, root);
     prune(tree, root, &weights, &mut dropped);
     let weights = weigh(tree, &characters, &dropped);
     let is_data_table = data_tables(tree, &weights);
     if weights[root].prose < PROSE_MIN && weights[root].total() < PROSE_MIN {
         let weights = weigh(tree, &characters, &bare);
         let is_data_table = data_tables(tree, &weights);
-        return Choice { root: 0, dropped: bare, is_data_table };
+        return Choice { lead: Vec::new(), root: 0, dropped: bare, is_data_table };
     }
-    Choice { root, dropped, is_data_table }
+    Choice { lead, root, dropped, is_data_table }
 }
 
 /// Calls `visit` with every node that is not below a dropped one; what it answers is dropped.
@@ -79,7 +82,7 @@ fn drop_surroundings(tree: &Tree<'_>, weights: &[Weight], dropped: &mut [bool]) 
         } else if is_surrounding {
             weight.prose * 2 <= all
         } else if node.hints.has(Hints::DOUBTFUL) || matches!(node.tag, Tag::Header | Tag::Form) {
-            weight.n_headings == 0 && weight.prose < 100 && node.tag != Tag::Text && !node.hints.has(Hints::CONTENT)
+            weight.n_headings == 0 && weight.prose < 60 && node.tag != Tag::Text && !node.hints.has(Hints::CONTENT)
         } else {
             false
         };
@@ -93,32 +96,51 @@ fn drop_surroundings(tree: &Tree<'_>, weights: &[Weight], dropped: &mut [bool]) 
 /// The element that holds the article.
 fn narrow(tree: &Tree<'_>, weights: &[Weight], dropped: &[bool]) -> usize {
     let mut root = 0;
-    for is_candidate in [
-        (|node: &Node| node.tag == Tag::Main || node.hints.has(Hints::MAIN)) as fn(&Node) -> bool,
-        |node| node.tag == Tag::Article,
-        |node| node.hints.has(Hints::BODY),
-    ] {
-        let least = weights[root].prose / 3;
-        let mut best = None;
-        let (mut at, end) = (root + 1, tree.nodes[root].end as usize);
-        while at < end {
-            let node = &tree.nodes[at];
-            if dropped[at] {
-                at = node.end as usize;
-                continue;
-            }
-            if is_candidate(node)
-                && weights[at].prose > least
-                && best.is_none_or(|best: usize| weights[at].prose > weights[best].prose)
-            {
-                best = Some(at);
-            }
-            at += 1;
-        }
-        root = best.unwrap_or(root);
+    let is_main: fn(&Node) -> bool = |node| node.tag == Tag::Main || node.hints.has(Hints::MAIN);
+    let is_article: fn(&Node) -> bool = |node| node.tag == Tag::Article;
+    let is_body: fn(&Node) -> bool = |node| node.hints.has(Hints::BODY);
+    for is_candidate in [is_main, is_article, is_body] {
+        root = narrow_to(tree, weights, dropped, root, is_candidate);
     }
     descend(tree, weights, dropped, root)
 }
+
+/// The element around the outermost candidates below `root`, if a good part of the prose is in them. Small ones are
+/// teasers; several large ones are parts of one article, or articles of one page.
+fn narrow_to(
+    tree: &Tree<'_>,
+    weights: &[Weight],
+    dropped: &[bool],
+    root: usize,
+    is_candidate: fn(&Node) -> bool,
+) -> usize {
+    let mut candidates = Vec::new();
+    let (mut at, end) = (root + 1, tree.nodes[root].end as usize);
+    while at < end {
+        let node = &tree.nodes[at];
+        if !dropped[at] && is_candidate(node) && weights[at].prose > 0 {
+            candidates.push(at);
+            at = node.end as usize;
+        } else {
+            at = if dropped[at] { node.end as usize } else { at + 1 };
+        }
+    }
+    let most = candidates.iter().map(|at| weights[*at].prose).max().unwrap_or(0);
+    candidates.retain(|at| weights[*at].prose >= most / TEASER_SHARE);
+    let sum: u32 = candidates.iter().map(|at| weights[*at].prose).sum();
+    let (Some(first), Some(last)) = (candidates.first(), candidates.last()) else { return root };
+    if sum < weights[root].prose / 3 {
+        return root;
+    }
+    let mut around = *first;
+    while (tree.nodes[around].end as usize) <= *last {
+        around = tree.nodes[around].parent as usize;
+    }
+    around
+}
+
+/// A candidate of less than this share of the largest one is not what the page is about.
+const TEASER_SHARE: u32 = 4;
 
 /// Goes down as long as one child holds nearly all of the prose.
 fn descend(tree: &Tree<'_>, weights: &[Weight], dropped: &[bool], root: usize) -> usize {
@@ -137,6 +159,36 @@ fn descend(tree: &Tree<'_>, weights: &[Weight], dropped: &[bool], root: usize) -
     }
     root
 }
+
+/// Paragraphs between the heading of the article and the element that holds it: a summary, often in a box of its own.
+fn lead(tree: &Tree<'_>, weights: &[Weight], dropped: &[bool], root: usize) -> Vec<usize> {
+    let mut lead = Vec::new();
+    let Some(heading) = tree.nodes[..root].iter().rposition(|node| node.tag == Tag::H1) else { return lead };
+    let mut at = tree.nodes[heading].end as usize;
+    let mut n_bytes = 0;
+    while at < root {
+        let (node, weight) = (&tree.nodes[at], weights[at]);
+        let ends_before = node.end as usize <= root;
+        if ends_before && (dropped[at] || weight.text < 40) {
+            at = node.end as usize;
+            continue;
+        }
+        let has_blocks = tree.nodes[at + 1..node.end as usize].iter().any(|node| node.tag.is_block());
+        if ends_before && node.tag.is_block() && !has_blocks {
+            if weight.marks > 0 && weight.link * 3 < weight.text {
+                lead.push(at);
+                n_bytes += weight.text;
+            }
+            at = node.end as usize;
+        } else {
+            at += 1;
+        }
+    }
+    if n_bytes > LEAD_MAX { Vec::new() } else { lead }
+}
+
+/// More bytes than this before the article are something else.
+const LEAD_MAX: u32 = 1200;
 
 /// Drops boxes of links inside of the article.
 fn prune(tree: &Tree<'_>, root: usize, weights: &[Weight], dropped: &mut [bool]) {

@@ -13,13 +13,21 @@ use super::tree::{Node, Tree};
 /// The text of the chosen part, without blank lines at its ends.
 pub(super) fn render(tree: &Tree<'_>, choice: &Choice) -> String {
     let mut lines = Lines::default();
+    for part in choice.lead.iter().chain([&choice.root]) {
+        push_part(&mut lines, tree, choice, *part);
+        lines.gap(Gap::Blank);
+    }
+    lines.text
+}
+
+fn push_part(lines: &mut Lines, tree: &Tree<'_>, choice: &Choice, part: usize) {
     let mut open: Vec<Frame> = Vec::new();
-    let mut at = choice.root;
-    let end = tree.nodes[choice.root].end as usize;
+    let mut at = part;
+    let end = tree.nodes[part].end as usize;
     while at < end {
         while open.last().is_some_and(|frame| frame.end <= at) {
             let frame = open.pop().expect("there is a last one");
-            leave(&mut lines, &frame);
+            leave(lines, &frame);
         }
         let node = &tree.nodes[at];
         if choice.dropped[at] {
@@ -31,21 +39,20 @@ pub(super) fn render(tree: &Tree<'_>, choice: &Choice) -> String {
             Tag::Text => lines.push_characters(tree.source(node)),
             Tag::Br => lines.end_line(),
             Tag::Math => {
-                push_math(&mut lines, tree, at);
+                push_math(lines, tree, at);
                 at = node.end as usize;
                 continue;
             }
             _ => {
-                let frame = enter(&mut lines, node, choice.is_data_table[at], &mut open);
+                let frame = enter(lines, node, choice.is_data_table[at], &mut open);
                 open.extend(frame);
             }
         }
         at += 1;
     }
     while let Some(frame) = open.pop() {
-        leave(&mut lines, &frame);
+        leave(lines, &frame);
     }
-    lines.text
 }
 
 /// The page's title, or the heading that it repeats before or after the name of the site.
