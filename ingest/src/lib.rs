@@ -62,7 +62,7 @@ pub use duplicates::{
     Duplicates, Fingerprint, NearDuplicates, RepeatedPieces, RepeatedSpans, Repeats, fingerprint, proposed,
 };
 pub use explain::explain;
-pub use html::{HtmlError, extract_main_text};
+pub use html::{HtmlError, Page, extract_main_text, extract_page};
 pub use language::{Language, Script, Unit, detect_language};
 pub use normalise::{Normalise, Normalised, UnicodeForm, normalise, normalise_with};
 pub use preview::{Preview, PreviewError, Shown, preview};
