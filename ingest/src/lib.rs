@@ -48,7 +48,7 @@ pub use config::{
 pub use duplicates::{Duplicate, Fingerprint, find_duplicates, fingerprint};
 pub use explain::explain;
 pub use html::{HtmlError, decode_html, extract_main_text};
-pub use language::{Language, Script, Unit, detect_language};
+pub use language::{Language, Script, Shares, Unit, detect_language};
 pub use normalise::normalise;
 pub use read::ReadError;
 pub use rules::{Bound, Limit, Measures, measure};

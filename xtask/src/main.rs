@@ -13,6 +13,7 @@ use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 
 mod demo_corpus;
+mod language_table;
 mod setup;
 
 #[derive(Parser)]
@@ -34,6 +35,15 @@ enum Command {
     Ci,
     /// Make demo-corpus/ again from the packages named in its NOTICE
     DemoCorpus,
+    /// Train the table by which ingest tells languages apart again
+    LanguageTable {
+        /// Folder of the crates lingua-*-language-model
+        lingua: PathBuf,
+        /// Folder of Wikipedia summaries
+        summaries: PathBuf,
+        /// Folder of OpenCC's dictionaries
+        opencc: PathBuf,
+    },
 }
 
 /// Crates that must build and pass their tests on a machine without libtorch.
@@ -57,6 +67,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Test => test(&root),
         Command::Ci => ci(&root),
         Command::DemoCorpus => demo_corpus::make(&root.join("demo-corpus")),
+        Command::LanguageTable { lingua, summaries, opencc } => {
+            language_table::make(&root.join("ingest/src/language"), &lingua, &summaries, &opencc)
+        }
     }
 }
 
