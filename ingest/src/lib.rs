@@ -63,7 +63,7 @@ pub use duplicates::{
 };
 pub use explain::explain;
 pub use html::{HtmlError, Page, extract_main_text, extract_page};
-pub use language::{Language, Script, Unit, detect_language};
+pub use language::{Language, Script, Shares, Unit, detect_language};
 pub use normalise::{Normalise, Normalised, UnicodeForm, normalise, normalise_with};
 pub use preview::{Preview, PreviewError, Shown, preview};
 pub use privacy::{Privacy, Private, PrivateCounts, PrivateSpan, find_private, replace_private};

@@ -14,6 +14,7 @@ use clap::{Parser, Subcommand};
 
 mod contents;
 mod demo_corpus;
+mod language_table;
 mod large_corpus;
 mod packages;
 mod setup;
@@ -45,6 +46,15 @@ enum Command {
         #[arg(long)]
         packages: Option<PathBuf>,
     },
+    /// Train the table by which ingest tells languages apart again
+    LanguageTable {
+        /// Folder of the crates lingua-*-language-model
+        lingua: PathBuf,
+        /// Folder of Wikipedia summaries
+        summaries: PathBuf,
+        /// Folder of OpenCC's dictionaries
+        opencc: PathBuf,
+    },
 }
 
 /// Crates that must build and pass their tests on a machine without libtorch.
@@ -71,6 +81,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::LargeCorpus { folder, packages } => {
             let folder = folder.unwrap_or_else(|| root.join("out/large-corpus"));
             large_corpus::make(&folder, &packages.unwrap_or_else(|| root.join("out/large-packages")))
+        }
+        Command::LanguageTable { lingua, summaries, opencc } => {
+            language_table::make(&root.join("ingest/src/language"), &lingua, &summaries, &opencc)
         }
     }
 }
