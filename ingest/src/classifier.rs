@@ -20,9 +20,9 @@ use thiserror::Error;
 
 use crate::config::NotNegative;
 use crate::fasttext::FastText;
+use crate::fold::push_lower;
 use crate::language::Unit;
 use crate::model_file::{ModelError, open_model, read_bytes, write_model};
-use crate::ngrams::push_lower;
 
 const MAGIC: &[u8; 8] = b"MOSOCLA\x01";
 const WHAT: &str = "a classifier of version 1";
@@ -199,7 +199,8 @@ pub fn train_classifier<Text: AsRef<str>>(
     let class_weight = |n_of_class: usize| n_texts as f32 / (2.0 * n_of_class as f32);
     let (positive_weight, negative_weight) = (class_weight(positive.len()), class_weight(negative.len()));
     let n_rows = 1 << training.rows_log2.get();
-    let mut classifier = Classifier { unit, ngrams_max: training.ngrams_max.get(), bias: 0.0, weights: vec![0.0; n_rows] };
+    let mut classifier =
+        Classifier { unit, ngrams_max: training.ngrams_max.get(), bias: 0.0, weights: vec![0.0; n_rows] };
     // One sum of squares more, for the bias.
     let mut squares = vec![1e-6_f32; n_rows + 1];
     let n_steps = n_texts as f32 * training.epochs.get() as f32;
@@ -312,7 +313,8 @@ fn for_each_unit(text: &str, unit: Unit, mut visit: impl FnMut(u64)) {
     };
     let mut word = 0_u64;
     for char in text.chars() {
-        let is_word_char = unit == Unit::Words && if char.is_ascii() { char.is_ascii_alphanumeric() } else { char.is_alphanumeric() };
+        let is_word_char =
+            unit == Unit::Words && if char.is_ascii() { char.is_ascii_alphanumeric() } else { char.is_alphanumeric() };
         if is_word_char {
             word = (word ^ lower_of(char)).wrapping_mul(0xBF58_476D_1CE4_E5B9).rotate_left(29);
             continue;
@@ -336,7 +338,8 @@ fn logistic(value: f32) -> f32 {
 
 fn shuffled(n: usize, seed: &Seed, epoch: u32) -> Vec<usize> {
     let order = seed.stream("classifier").stream(&epoch.to_string());
-    let mut indices: Vec<(u64, usize)> = (0..n).map(|index| (order.order_key(&(index as u64).to_le_bytes()), index)).collect();
+    let mut indices: Vec<(u64, usize)> =
+        (0..n).map(|index| (order.order_key(&(index as u64).to_le_bytes()), index)).collect();
     indices.sort_unstable();
     indices.into_iter().map(|(_, index)| index).collect()
 }

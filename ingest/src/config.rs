@@ -4,7 +4,7 @@
 //! on the field's own type, so that the message keeps its line of the run file; what needs two fields is checked in
 //! `TryFrom` and [`resolve_sources`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use corpus::{ByteSize, Count, Kind, Share};
@@ -12,10 +12,12 @@ use serde::de::{Deserializer, Error as _, Unexpected};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::classifier::ClassifierSettings;
 use crate::decontaminate::Decontamination;
 use crate::duplicates::Duplicates;
 use crate::language::Unit;
 use crate::normalise::Normalise;
+use crate::perplexity::PerplexitySettings;
 use crate::privacy::Privacy;
 use crate::read::ReadLimits;
 use crate::rules::Rules;
@@ -135,6 +137,10 @@ pub struct IngestConfig {
     pub urls: Option<Urls>,
     /// How texts are repaired.
     pub normalise: Normalise,
+    /// Classifiers by language; their scores are columns, and filters where they have a least one.
+    pub classifier: BTreeMap<String, ClassifierSettings>,
+    /// Models of perplexity by language; their values are columns, and filters where they have a greatest one.
+    pub perplexity: BTreeMap<String, PerplexitySettings>,
     /// What is replaced by a placeholder; left out, nothing is.
     pub privacy: Option<Privacy>,
     /// Evaluation items that documents must not hold; left out, none are looked for.
@@ -195,6 +201,10 @@ pub struct RawIngest {
     reading: ReadLimits,
     urls: Option<Urls>,
     normalise: Normalise,
+    #[serde(default)]
+    classifier: BTreeMap<String, ClassifierSettings>,
+    #[serde(default)]
+    perplexity: BTreeMap<String, PerplexitySettings>,
     privacy: Option<Privacy>,
     decontamination: Option<Decontamination>,
     duplicates: Duplicates,
@@ -415,6 +425,8 @@ impl TryFrom<RawIngest> for IngestConfig {
             reading,
             urls,
             normalise,
+            classifier,
+            perplexity,
             privacy,
             decontamination,
             duplicates,
@@ -423,6 +435,12 @@ impl TryFrom<RawIngest> for IngestConfig {
         let n_different = languages.iter().collect::<BTreeSet<_>>().len();
         if languages.is_empty() || n_different != languages.len() {
             return Err(ConfigError::Languages);
+        }
+        for language in classifier.keys().chain(perplexity.keys()) {
+            if !languages.contains(language) {
+                let language = language.clone();
+                return Err(ConfigError::NotAccepted { key: "ingest.classifier or ingest.perplexity", language });
+            }
         }
         if document_chars_max == 0 || document_chars_max > DOCUMENT_CHARS_MAX {
             return Err(ConfigError::Characters);
@@ -454,6 +472,8 @@ impl TryFrom<RawIngest> for IngestConfig {
             reading,
             urls,
             normalise,
+            classifier,
+            perplexity,
             privacy,
             decontamination,
             duplicates,
@@ -478,7 +498,10 @@ impl IngestConfig {
     fn files_mut(&mut self) -> Vec<&mut PathBuf> {
         let blocked = self.urls.iter_mut().map(|urls| &mut urls.blocked);
         let sets = self.decontamination.iter_mut().flat_map(|it| &mut it.sets).map(|set| &mut set.path);
-        blocked.chain(sets).collect()
+        let judges = self.classifier.values_mut();
+        let texts = judges.flat_map(|it| [&mut it.positive, &mut it.negative, &mut it.fasttext]).flatten();
+        let references = self.perplexity.values_mut().map(|it| &mut it.reference);
+        blocked.chain(sets).chain(texts).chain(references).collect()
     }
 
     /// What judges plain documents of a language.

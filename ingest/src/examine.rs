@@ -17,6 +17,7 @@ use crate::decontaminate::{Decontaminator, Hit, read_items};
 use crate::duplicates::{Fingerprint, fingerprint};
 use crate::funnel::Funnel;
 use crate::language::{Language, Script, Unit, detect_language};
+use crate::models::Models;
 use crate::normalise::normalise_with;
 use crate::privacy::{Private, replace_private};
 use crate::read::{Bad, Found, Record, read_documents};
@@ -65,6 +66,7 @@ pub(crate) struct Examination {
 pub(crate) struct Examiner<'a> {
     pub(crate) config: &'a IngestConfig,
     blocked: Option<BlockedUrls>,
+    models: Models,
     decontaminator: Option<Decontaminator>,
 }
 
@@ -81,7 +83,7 @@ struct Judged {
     found: Found,
     language: Language,
     limits: Vec<Limit>,
-    measured: [f64; QUALITY_SIGNALS.len()],
+    measured: Vec<f32>,
 }
 
 /// What one rule says of a document.
@@ -114,14 +116,15 @@ pub(crate) fn rule_names(config: &IngestConfig) -> Vec<String> {
     for language in &config.languages {
         names.extend(config.rules(language).limits().iter().map(|limit| limit.rule));
     }
+    names.extend(Models::rules(config));
     names.extend(["contamination", "duplicates.url", "duplicates.exact", "duplicates.near", "duplicates.repeated"]);
     names.dedup();
     names.into_iter().map(str::to_owned).collect()
 }
 
 /// The names of all signals, in the order of [`Document::signals`].
-pub(crate) fn signal_names(_: &IngestConfig) -> Vec<String> {
-    let own = std::iter::once("lang_confidence").chain(QUALITY_SIGNALS);
+pub(crate) fn signal_names(config: &IngestConfig) -> Vec<String> {
+    let own = std::iter::once("lang_confidence").chain(QUALITY_SIGNALS).chain(Models::columns(config));
     own.chain(LATE_SIGNALS).map(str::to_owned).collect()
 }
 
@@ -143,7 +146,7 @@ impl<'a> Examiner<'a> {
             None => None,
         };
         let blocked = config.urls.as_ref().map(|urls| BlockedUrls::read(&urls.blocked)).transpose()?;
-        Ok(Self { config, blocked, decontaminator })
+        Ok(Self { config, blocked, models: Models::prepare(config)?, decontaminator })
     }
 
     /// Examines records, each given with the number of its source.
@@ -189,13 +192,20 @@ impl<'a> Examiner<'a> {
             Kind::Instruction | Kind::Proposition => Rules::Unjudged(Unit::of(known.language.code)),
         };
         let Judgement { text, measures, limits } = judge(&known.found.text, rules, scope, scratch);
-        let measured = signals(&measures);
         let edited = match text {
             Cow::Borrowed(_) => None,
             Cow::Owned(text) => Some(text),
         };
-        let mut judged = Judged { found: known.found, language: known.language, limits: known.limits, measured };
-        judged.limits.extend(limits);
+        let mut measured: Vec<f32> = signals(&measures).into_iter().map(|value| value as f32).collect();
+        let mut all = known.limits;
+        all.extend(limits);
+        if scope == Scope::Everything || !all.iter().any(Limit::is_broken) {
+            let scored = edited.as_ref().unwrap_or(&known.found.text);
+            let scores = self.models.score(scored, known.language.code, self.config);
+            measured.extend(scores.columns);
+            all.extend(scores.limits);
+        }
+        let mut judged = Judged { found: known.found, language: known.language, limits: all, measured };
         if scope == Scope::UntilBroken {
             if let Some(limit) = judged.limits.iter().find(|limit| limit.is_broken()) {
                 return Err(refuse(&judged.found, source, judged.language.code, limit.rule, limit.to_string()));
@@ -274,7 +284,7 @@ impl<'a> Examiner<'a> {
         let url = found.url.as_deref().and_then(url_key);
         let fingerprint = fingerprint(&found.text, language.code, source.kind, url, &self.config.duplicates);
         let mut signals: Vec<f32> = vec![language.confidence as f32];
-        signals.extend(measured.map(|value| value as f32));
+        signals.extend(measured);
         signals.extend([1.0, 0.0]);
         let document = Document {
             id: DocId::new(&source.name, &found.locator),

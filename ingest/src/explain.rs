@@ -4,9 +4,10 @@ use std::fmt::Write;
 
 use corpus::Share;
 
-use crate::config::{ChineseScript, Content, IngestConfig, Reading, Source};
+use crate::config::{ChineseScript, Content, IngestConfig, NotNegative, Reading, Source};
 use crate::decontaminate::Decontamination;
 use crate::duplicates::{Duplicates, RepeatedPieces, RepeatedSpans, Repeats};
+use crate::models::{CLASSIFIER_RULE, PERPLEXITY_RULE};
 use crate::normalise::{Normalise, UnicodeForm};
 use crate::privacy::{Privacy, Private};
 use crate::read::ReadLimits;
@@ -29,6 +30,7 @@ pub fn explain(sources: &[Source], config: &IngestConfig) -> String {
     for language in &config.languages {
         push_rules(&mut plan, language, config);
     }
+    push_models(&mut plan, config);
     push(&mut plan, &format!("private data: {}", config.privacy.as_ref().map_or("kept".into(), describe_privacy)));
     push(&mut plan, &format!("contamination: {}", describe_decontamination(config.decontamination.as_ref())));
     push_duplicates(&mut plan, &config.duplicates);
@@ -60,6 +62,17 @@ fn push_reading(plan: &mut String, config: &IngestConfig) {
     let steps: Vec<&str> = steps.into_iter().filter(|&(is_done, _)| is_done).map(|(_, step)| step).collect();
     push(plan, &format!("repair: {}", steps.join(", ")));
     push(plan, &format!("too_long: more than {} characters", config.document_chars_max));
+}
+
+fn push_models(plan: &mut String, config: &IngestConfig) {
+    for (language, settings) in &config.classifier {
+        let filter = settings.min.map_or("a column only".into(), |Share(min)| format!("at least {min}"));
+        push(plan, &format!("{CLASSIFIER_RULE} of {language}: {filter}"));
+    }
+    for (language, settings) in &config.perplexity {
+        let filter = settings.max.map_or("columns only".into(), |NotNegative(max)| format!("at most {max}"));
+        push(plan, &format!("{PERPLEXITY_RULE} of {language}: {filter}"));
+    }
 }
 
 fn describe_privacy(privacy: &Privacy) -> String {

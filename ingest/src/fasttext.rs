@@ -437,7 +437,11 @@ fn paths_to_root(counts: &[i64]) -> Vec<Vec<(u32, bool)>> {
         for is_right in [false, true] {
             let is_leaf = n_leaves_left > 0 && node_counts[n_leaves_left - 1] < node_counts[inner];
             let child = if is_leaf { n_leaves_left - 1 } else { inner };
-            if is_leaf { n_leaves_left -= 1 } else { inner += 1 }
+            if is_leaf {
+                n_leaves_left -= 1
+            } else {
+                inner += 1
+            }
             count = count.saturating_add(node_counts[child]);
             parents[child] = (node, is_right);
         }

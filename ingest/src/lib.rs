@@ -22,6 +22,7 @@
 //! - ingest never sees a token id, draws no random number and reads neither clock nor environment.
 
 mod config;
+mod fold;
 mod template;
 
 mod boilerplate;
@@ -33,8 +34,13 @@ mod privacy;
 mod read;
 mod simplified;
 
+mod classifier;
 mod decontaminate;
 mod duplicates;
+mod fasttext;
+mod model_file;
+mod models;
+mod perplexity;
 mod rules;
 mod urls;
 
@@ -51,6 +57,9 @@ mod run;
 #[cfg(test)]
 mod tests;
 
+pub use classifier::{
+    Classifier, ClassifierError, ClassifierSettings, ClassifierSource, ClassifierTraining, Judge, train_classifier,
+};
 pub use config::{
     ChineseRules, ChineseScript, ConfigError, Content, EnglishRules, IngestConfig, NotNegative, RawIngest, RawSource,
     Reading, Source, resolve_sources,
@@ -62,9 +71,15 @@ pub use duplicates::{
     Duplicates, Fingerprint, NearDuplicates, RepeatedPieces, RepeatedSpans, Repeats, fingerprint, proposed,
 };
 pub use explain::explain;
+pub use fasttext::FastText;
 pub use html::{HtmlError, Page, extract_main_text, extract_page};
 pub use language::{Language, Script, Shares, Unit, detect_language};
+pub use model_file::ModelError;
+pub use models::TrainingError;
 pub use normalise::{Normalise, Normalised, UnicodeForm, normalise, normalise_with};
+pub use perplexity::{
+    Bucket, PerplexityError, PerplexityModel, PerplexitySettings, PerplexityTraining, train_perplexity,
+};
 pub use preview::{Preview, PreviewError, Shown, preview};
 pub use privacy::{Privacy, Private, PrivateCounts, PrivateSpan, find_private, replace_private};
 pub use read::{ReadError, ReadLimits};

@@ -386,6 +386,11 @@ fn map_characters(text: &str, settings: &Normalise) -> String {
             '\u{B}' | '\u{C}' | '\u{85}' | '\u{2028}' | '\u{2029}' => mapped.push('\n'),
             // The joiner holds an emoji together; anywhere else it is noise in English and Chinese.
             '\u{200D}' if mapped.chars().next_back().is_some_and(is_emoji) => mapped.push(char),
+            // A terminal's escape sequence, colours mostly: parameters, then a letter.
+            '\u{1B}' if chars.next_if_eq(&'[').is_some() => {
+                while chars.next_if(|next| matches!(next, ' '..='?')).is_some() {}
+                chars.next_if(|next| matches!(next, '@'..='~'));
+            }
             _ if is_hidden(char) => {}
             '０'..='９' | 'Ａ'..='Ｚ' | 'ａ'..='ｚ' if settings.full_width => mapped.push(half_width(char)),
             '．' | '％' | '＠' | '－' | '／' | '＿' | '＋' if settings.full_width => {

@@ -195,7 +195,8 @@ pub fn train_perplexity<Text: AsRef<str>>(
         return Err(PerplexityError::TooFewTexts { n_texts: texts.len() });
     }
     let is_held_out = |index: usize| index % HELD_OUT_ONE_IN == HELD_OUT_ONE_IN - 1;
-    let seen: Vec<&str> = texts.iter().enumerate().filter(|&(index, _)| !is_held_out(index)).map(|(_, &text)| text).collect();
+    let seen: Vec<&str> =
+        texts.iter().enumerate().filter(|&(index, _)| !is_held_out(index)).map(|(_, &text)| text).collect();
     let order = training.order as usize;
     let numbers = vocabulary(&seen, unit, training.vocabulary_max.0 as usize);
     let lines = numbered_lines(&seen, unit, &numbers);
@@ -524,9 +525,10 @@ fn for_each_unit(text: &str, unit: Unit, mut visit: impl FnMut(Found<'_>)) {
             let class = class_of(first, unit);
             let len = match class {
                 Class::Space | Class::Single => first.len_utf8(),
-                Class::Digit | Class::Letter => {
-                    rest.char_indices().find(|&(_, char)| class_of(char, unit) != class).map_or(rest.len(), |(at, _)| at)
-                }
+                Class::Digit | Class::Letter => rest
+                    .char_indices()
+                    .find(|&(_, char)| class_of(char, unit) != class)
+                    .map_or(rest.len(), |(at, _)| at),
             };
             let (piece, after) = rest.split_at(len);
             rest = after;
@@ -535,7 +537,7 @@ fn for_each_unit(text: &str, unit: Unit, mut visit: impl FnMut(Found<'_>)) {
                 Class::Digit => visit(Found::Unit("0")),
                 Class::Letter | Class::Single => {
                     lower.clear();
-                    piece.chars().take(UNIT_CHARS_MAX).for_each(|char| crate::ngrams::push_lower(&mut lower, char));
+                    piece.chars().take(UNIT_CHARS_MAX).for_each(|char| crate::fold::push_lower(&mut lower, char));
                     visit(Found::Unit(&lower));
                 }
             }
@@ -562,11 +564,23 @@ fn class_of(char: char, unit: Unit) -> Class {
     match char {
         'a'..='z' | 'A'..='Z' => Class::Letter,
         '0'..='9' => Class::Digit,
-        _ if char.is_ascii() => if char.is_ascii_whitespace() { Class::Space } else { Class::Single },
+        _ if char.is_ascii() => {
+            if char.is_ascii_whitespace() {
+                Class::Space
+            } else {
+                Class::Single
+            }
+        }
         _ if is_han(char) => Class::Single,
         _ if char.is_whitespace() => Class::Space,
         _ if char.is_numeric() => Class::Digit,
-        _ if char.is_alphabetic() => if unit == Unit::Words { Class::Letter } else { Class::Single },
+        _ if char.is_alphabetic() => {
+            if unit == Unit::Words {
+                Class::Letter
+            } else {
+                Class::Single
+            }
+        }
         _ => Class::Single,
     }
 }

@@ -3,7 +3,7 @@
 //! Every piece of every document that is left is hashed, the hashes are sorted, and of the pieces with one hash all but the
 //! first few go. Whatever is cut out still stands somewhere: an earlier copy was cut only because of a still earlier one.
 //! Spans are found wherever they begin and end, as with a suffix array (Lee et al., "Deduplicating Training Data Makes
-//! Language Models Better", arXiv 2107.06499), but by the hash of each window of as many units as the shortest span has, so
+//! Language Models Better", arXiv 2107.06499), and cut as far as whole sentences or lines go, but by the hash of each window of as many units as the shortest span has, so
 //! that it can be done outside of memory and never cuts a character. Two different windows share a 64-bit hash with a
 //! probability of about `n²/2^65`: one in four thousand for a corpus of 10^8 windows, at which one span too much would go.
 //!
@@ -121,8 +121,8 @@ pub(crate) fn remove_repeats(comparable: &Comparable, config: &Repeats, repeated
     if let Some(spans) = &config.spans {
         let mut units = Vec::new();
         for_each_unit(text, comparable.unit, |_, range| units.push(range));
-        let n = spans.units.get() as usize;
-        ranges.extend(of(SPAN).map(|index| (units[index].0, units[index + n - 1].1)));
+        let windows: Vec<usize> = of(SPAN).collect();
+        ranges.extend(whole_sentences(text, &units, &windows, spans.units.get() as usize));
     }
     ranges.sort_unstable();
     let mut kept = String::with_capacity(text.len());
@@ -139,6 +139,33 @@ pub(crate) fn remove_repeats(comparable: &Comparable, config: &Repeats, repeated
     }
     kept.push_str(&text[end..]);
     (close_gaps(&kept), n_removed)
+}
+
+/// The repeated windows joined to spans, each drawn in to the ends of sentences or lines inside it: what is left around a cut
+/// is whole sentences. A span that then holds fewer than `n` units stays.
+fn whole_sentences(text: &str, units: &[(usize, usize)], windows: &[usize], n: usize) -> Vec<(usize, usize)> {
+    let mut spans: Vec<(usize, usize)> = Vec::new();
+    for &first in windows {
+        let end = first + n;
+        match spans.last_mut() {
+            Some((_, last)) if first <= *last => *last = end.max(*last),
+            _ => spans.push((first, end)),
+        }
+    }
+    let is_end = |before: usize, after: usize| {
+        let between = &text[before..after];
+        between.contains(['。', '！', '？', '；', '!', '?', ';', '\n'])
+            || between.contains(". ")
+            || between.contains("…")
+    };
+    // Whether a sentence ends in front of unit `at`.
+    let is_border = |at: usize| at == 0 || at == units.len() || is_end(units[at - 1].1, units[at].0);
+    let draw_in = |(start, end): (usize, usize)| {
+        let start = (start..end).find(|&at| is_border(at))?;
+        let end = (start..=end).rev().find(|&at| is_border(at))?;
+        (end >= start + n).then(|| (units[start].0, units.get(end).map_or(text.len(), |unit| unit.0)))
+    };
+    spans.into_iter().filter_map(draw_in).collect()
 }
 
 /// No space is left at the end of a line, and at most one line is left blank between two.

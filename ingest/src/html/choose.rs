@@ -154,7 +154,11 @@ fn descend(tree: &Tree<'_>, weights: &[Weight], dropped: &[bool], root: usize) -
             root = at;
             at += 1;
         } else {
-            at = if node.tag.is_block() || dropped[at] || weights[at].prose <= least { node.end as usize } else { at + 1 };
+            at = if node.tag.is_block() || dropped[at] || weights[at].prose <= least {
+                node.end as usize
+            } else {
+                at + 1
+            };
         }
     }
     root

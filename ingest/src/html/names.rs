@@ -95,10 +95,55 @@ impl Tag {
         use Tag::*;
         matches!(
             self,
-            Address | Article | Aside | Blockquote | Body | Caption | Center | Dd | Details | Dialog | Dir | Div | Dl
-                | Dt | Fieldset | Figcaption | Figure | Footer | Form | H1 | H2 | H3 | H4 | H5 | H6 | Header | Hgroup
-                | Hr | Li | Listing | Main | Menu | Nav | Ol | P | Page | Pre | Search | Section | Summary | Table
-                | Tbody | Td | Tfoot | Th | Thead | Tr | Ul | Xmp
+            Address
+                | Article
+                | Aside
+                | Blockquote
+                | Body
+                | Caption
+                | Center
+                | Dd
+                | Details
+                | Dialog
+                | Dir
+                | Div
+                | Dl
+                | Dt
+                | Fieldset
+                | Figcaption
+                | Figure
+                | Footer
+                | Form
+                | H1
+                | H2
+                | H3
+                | H4
+                | H5
+                | H6
+                | Header
+                | Hgroup
+                | Hr
+                | Li
+                | Listing
+                | Main
+                | Menu
+                | Nav
+                | Ol
+                | P
+                | Page
+                | Pre
+                | Search
+                | Section
+                | Summary
+                | Table
+                | Tbody
+                | Td
+                | Tfoot
+                | Th
+                | Thead
+                | Tr
+                | Ul
+                | Xmp
         )
     }
 
@@ -130,8 +175,22 @@ impl Tag {
         use Tag::*;
         matches!(
             self,
-            Audio | Button | Canvas | Datalist | Dialog | Map | Menu | Object | Optgroup | Option | Rp | Rt | Rtc | Select
-                | Template | Video
+            Audio
+                | Button
+                | Canvas
+                | Datalist
+                | Dialog
+                | Map
+                | Menu
+                | Object
+                | Optgroup
+                | Option
+                | Rp
+                | Rt
+                | Rtc
+                | Select
+                | Template
+                | Video
         )
     }
 }

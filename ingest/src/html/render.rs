@@ -110,7 +110,8 @@ fn enter(lines: &mut Lines, node: &Node, is_data_table: bool, open: &mut [Frame]
     let after = gap_of(node.tag);
     let mut frame =
         Frame { end: node.end as usize, tag: node.tag, after, number: node.start, is_data_table, is_row: false };
-    let is_in_data = || open.iter().rev().find(|frame| frame.tag == Tag::Table).is_some_and(|table| table.is_data_table);
+    let is_in_data =
+        || open.iter().rev().find(|frame| frame.tag == Tag::Table).is_some_and(|table| table.is_data_table);
     match node.tag {
         Tag::Tr if !lines.is_row && is_in_data() => {
             lines.gap(Gap::Line);

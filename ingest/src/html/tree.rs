@@ -111,15 +111,8 @@ struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     fn new(html: &'a str) -> Self {
-        let page = Node {
-            tag: Tag::Page,
-            hints: Hints::default(),
-            is_linked: false,
-            parent: 0,
-            end: 0,
-            start: 0,
-            len: 0,
-        };
+        let page =
+            Node { tag: Tag::Page, hints: Hints::default(), is_linked: false, parent: 0, end: 0, start: 0, len: 0 };
         let mut nodes = Vec::with_capacity(html.len() / 40 + 8);
         nodes.push(page);
         let tree = Tree {
@@ -286,7 +279,8 @@ impl<'a> Builder<'a> {
             if !is_named(&bytes[name_start.min(bytes.len())..], name) {
                 continue;
             }
-            let mut attributes = Attributes { html: self.tree.html, at: name_start + name_len(name), is_self_closing: false };
+            let mut attributes =
+                Attributes { html: self.tree.html, at: name_start + name_len(name), is_self_closing: false };
             while attributes.next().is_some() {}
             at = attributes.at;
             match (is_end, attributes.is_self_closing) {

@@ -40,7 +40,10 @@ impl Weight {
 
 /// The weight of every run of characters, and of nothing else.
 pub(super) fn weigh_characters(tree: &Tree<'_>) -> Vec<Weight> {
-    tree.nodes.iter().map(|node| if node.tag == Tag::Text { of_characters(tree, node) } else { Weight::default() }).collect()
+    tree.nodes
+        .iter()
+        .map(|node| if node.tag == Tag::Text { of_characters(tree, node) } else { Weight::default() })
+        .collect()
 }
 
 fn of_characters(tree: &Tree<'_>, node: &Node) -> Weight {

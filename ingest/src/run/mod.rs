@@ -29,6 +29,7 @@ use crate::decontaminate::EvaluationError;
 use crate::duplicates::Fingerprint;
 use crate::examine::{Examiner, rule_names, signal_names};
 use crate::funnel::Funnel;
+use crate::models::TrainingError;
 use crate::read::{ReadError, list_files};
 use crate::urls::BlockedUrlsError;
 pub(crate) use shards::BadRecord;
@@ -70,6 +71,9 @@ pub enum IngestError {
     /// A list of blocked addresses that cannot be read.
     #[error(transparent)]
     Blocked(#[from] BlockedUrlsError),
+    /// A model that cannot be made.
+    #[error("cannot make a model that scores documents")]
+    Training(#[from] TrainingError),
     /// The caller asked to stop.
     #[error("interrupted; the same command goes on from here")]
     Interrupted,
@@ -85,7 +89,15 @@ fn tolerance(bad_records_max: u64) -> String {
 impl IngestError {
     /// Whether the fault is with the input data.
     pub fn is_input(&self) -> bool {
-        matches!(self, Self::Read(_) | Self::BadRecord { .. } | Self::Hash(_) | Self::Evaluation(_) | Self::Blocked(_))
+        matches!(
+            self,
+            Self::Read(_)
+                | Self::BadRecord { .. }
+                | Self::Hash(_)
+                | Self::Evaluation(_)
+                | Self::Blocked(_)
+                | Self::Training(_)
+        )
     }
 
     /// Whether the disk is full.
@@ -98,6 +110,7 @@ impl IngestError {
             | Self::Hash(_)
             | Self::Evaluation(_)
             | Self::Blocked(_)
+            | Self::Training(_)
             | Self::Interrupted => false,
         }
     }

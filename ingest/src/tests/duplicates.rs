@@ -398,10 +398,16 @@ mod repeats {
     }
 
     #[test]
-    fn spans_are_cut_at_words() {
-        let texts = ["a quick brown fox, jumps", "The QUICK brown  fox jumps over", "quick brown"];
-        assert_eq!(cut(&texts, &config(false, false, true), 0), [texts[0], "The  over", "quick brown"]);
-        assert_eq!(cut(&["no no no no no no"], &config(false, false, true), 0), ["no"]);
+    fn spans_are_cut_in_whole_sentences() {
+        let texts = [
+            "It began. A quick brown fox jumps! The end",
+            "Then a quick brown FOX jumps. It was the end.",
+            "So it was. A quick brown fox jumps! What then",
+            "quick brown",
+        ];
+        let cut = cut(&texts, &config(false, false, true), 0);
+        assert_eq!(cut, [texts[0], texts[1], "So it was. What then", texts[3]]);
+        assert_eq!(super::repeats::cut(&["no\nno\nno\nno\nno\nno"], &config(false, false, true), 0), ["no"]);
     }
 
     /// The definition, on the words of all texts: a window that stood before marks its words.
@@ -425,7 +431,7 @@ mod repeats {
         fn spans_equal_their_slow_twin(texts in prop::collection::vec(prop::collection::vec(0_usize..4, 0..30), 1..20)) {
             let words = ["alpha", "beta", "gamma", "delta"];
             let written: Vec<String> =
-                texts.iter().map(|text| text.iter().map(|&word| words[word]).collect::<Vec<_>>().join(" ")).collect();
+                texts.iter().map(|text| text.iter().map(|&word| words[word]).collect::<Vec<_>>().join("\n")).collect();
             let written: Vec<&str> = written.iter().map(|text| &text[..]).collect();
             let expected: Vec<Vec<&str>> = texts.iter().zip(naive_spans(&texts)).map(|(text, is_repeated)| {
                 text.iter().zip(is_repeated).filter(|(_, is_repeated)| !is_repeated).map(|(&word, _)| words[word]).collect()

@@ -164,3 +164,8 @@ proptest! {
         prop_assert_eq!(normalise(&misread), text);
     }
 }
+
+#[test]
+fn colours_of_a_terminal_go_with_their_parameters() {
+    check("\u{1B}[33m《静夜思》\u{1B}[0m 床前\u{1B}[1;32m明月光", "《静夜思》 床前明月光");
+}
