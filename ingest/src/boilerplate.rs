@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 const LINE_BYTES_MAX: usize = 120;
 
 /// Whole lines, lower case.
-const ENGLISH_LINES: [&str; 83] = [
+const ENGLISH_LINES: [&str; 81] = [
     "about us",
     "accept all cookies",
     "accept cookies",
@@ -47,14 +47,12 @@ const ENGLISH_LINES: [&str; 83] = [
     "get directions",
     "leave a comment",
     "leave a reply",
-    "like this",
     "like us on facebook",
     "load more",
     "loading",
     "log in to reply",
     "manage cookies",
     "more from this author",
-    "more information",
     "more stories",
     "my account",
     "new window",

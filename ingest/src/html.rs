@@ -28,7 +28,7 @@ pub enum HtmlError {
 pub struct Page {
     /// One line; empty where the page has none.
     pub title: String,
-    /// The main text without the title, unless it is the first heading of the text.
+    /// The main text without the heading that is the title.
     pub text: String,
     /// The language that the page declares, as it stands there; often wrong.
     pub language: String,
@@ -57,8 +57,11 @@ pub fn extract_page(html: &str) -> Result<Page, HtmlError> {
         return Err(HtmlError::Size);
     }
     let tree = tree::parse(html);
-    let choice = choose::choose(&tree);
+    let (title, heading) = render::title(&tree);
+    let mut choice = choose::choose(&tree);
+    if let Some(heading) = heading {
+        choice.dropped[heading] = true;
+    }
     let text = render::render(&tree, &choice);
-    let title = render::title(&tree);
     Ok(Page { title, text, language: tree.language.to_owned() })
 }

@@ -28,7 +28,8 @@ const WINDOWS: usize = 6;
 /// Bytes in each; what a thousand letters don't tell, more won't.
 const WINDOW_BYTES: usize = 176;
 
-/// A Han, kana or hangul character weighs as many letters.
+/// The writings of which a character weighs as many letters.
+const CJK: [Writing; 3] = [Writing::Han, Writing::Kana, Writing::Hangul];
 const CJK_WEIGHT: usize = 3;
 
 /// From this share of kana on, Han characters are Japanese.
@@ -201,7 +202,7 @@ impl Unit {
     }
 }
 
-/// Finds the language of a text. Cost: about ten microseconds, whatever the length.
+/// Finds the language of a text. Cost: about twenty microseconds, however long it is.
 pub fn detect_language(text: &str) -> Language {
     let windows = windows(text);
     let counts = count(&windows);
@@ -213,11 +214,11 @@ pub fn detect_language(text: &str) -> Language {
     if cjk + share == 0.0 {
         return unknown;
     }
-    // A second script matters from MIXED_SHARE_MIN on; what the letters say isn't asked before.
-    let prose = if cjk >= 1.0 - MIXED_SHARE_MIN { None } else { Some(detect_letters(&windows, writing)) };
-    let is_prose = prose.as_ref().is_some_and(|guess| is_prose(guess, &windows));
-    if cjk < 0.5 && (cjk < MIXED_SHARE_MIN || is_prose) {
-        let guess = prose.expect("asked wherever letters are half of the text");
+    // Where either is all but absent, the other isn't asked.
+    let letters = if share < MIXED_SHARE_MIN && cjk > 0.5 { None } else { Some(detect_letters(&windows, writing)) };
+    let is_prose =
+        cjk < MIXED_SHARE_MIN || letters.as_ref().is_some_and(|guess| share > 0.0 && is_prose(guess, &windows));
+    if let Some(guess) = letters.filter(|_| cjk <= 0.5 && is_prose) {
         let confidence = f64::from(guess.probability) * share * (1.0 - guess.another_share);
         let is_mixed = cjk >= MIXED_SHARE_MIN || guess.another_share >= MIXED_SHARE_MIN;
         return Language { code: guess.code, confidence, is_mixed, ..unknown };
@@ -240,36 +241,39 @@ pub(crate) fn is_han(char: char) -> bool {
 }
 
 impl Counts {
+    fn n_letters(&self, writing: Writing) -> usize {
+        self.letters[writing as usize]
+    }
+
+    /// All letters by weight.
+    fn weight(&self) -> usize {
+        let n_cjk: usize = CJK.map(|writing| self.n_letters(writing)).iter().sum();
+        self.letters[Writing::None as usize + 1..].iter().sum::<usize>() + (CJK_WEIGHT - 1) * n_cjk
+    }
+
+    fn share(&self, writing: Writing) -> f64 {
+        let weight = if CJK.contains(&writing) { CJK_WEIGHT } else { 1 };
+        (weight * self.n_letters(writing)) as f64 / self.weight().max(1) as f64
+    }
+
     fn shares(&self) -> Shares {
-        let of = |writing: Writing| self.letters[writing as usize];
-        let (han, kana, hangul, latin) = (of(Writing::Han), of(Writing::Kana), of(Writing::Hangul), of(Writing::Latin));
-        let letters: usize = self.letters[Writing::Latin as usize..].iter().sum();
-        let other = letters - han - kana - hangul - latin;
-        let all = letters + (CJK_WEIGHT - 1) * (han + kana + hangul);
-        let share = |amount: usize| amount as f64 / all.max(1) as f64;
-        Shares {
-            han: share(CJK_WEIGHT * han),
-            kana: share(CJK_WEIGHT * kana),
-            hangul: share(CJK_WEIGHT * hangul),
-            latin: share(latin),
-            other: share(other),
-        }
+        let [han, kana, hangul] = CJK.map(|writing| self.share(writing));
+        let latin = self.share(Writing::Latin);
+        let is_other = |writing: &Writing| !matches!(writing, Writing::None | Writing::Latin) && !CJK.contains(writing);
+        let other = Writing::ALL.into_iter().filter(is_other).map(|writing| self.share(writing)).sum();
+        Shares { han, kana, hangul, latin, other }
     }
 
     /// The alphabet with the most letters, and its share of the text.
     fn main_alphabet(&self) -> (Writing, f64) {
-        let is_cjk = |writing| matches!(writing, Writing::Han | Writing::Kana | Writing::Hangul);
-        let alphabets = Writing::ALL.into_iter().filter(|&writing| writing != Writing::None && !is_cjk(writing));
-        let most = alphabets.max_by_key(|&writing| self.letters[writing as usize]).unwrap_or(Writing::Other);
-        let Shares { latin, other, .. } = self.shares();
-        let alphabetic: usize = self.letters[Writing::Latin as usize..].iter().sum::<usize>();
-        let cjk: usize = Writing::ALL.into_iter().filter(|&w| is_cjk(w)).map(|w| self.letters[w as usize]).sum();
-        let share = self.letters[most as usize] as f64 / (alphabetic - cjk).max(1) as f64;
-        (most, share * (latin + other))
+        let is_alphabet = |writing: &Writing| *writing != Writing::None && !CJK.contains(writing);
+        let alphabets = Writing::ALL.into_iter().filter(is_alphabet);
+        let most = alphabets.max_by_key(|&writing| self.n_letters(writing)).expect("there are alphabets");
+        (most, self.share(most))
     }
 
     fn is_japanese(&self) -> bool {
-        let (han, kana) = (self.letters[Writing::Han as usize] as f64, self.letters[Writing::Kana as usize] as f64);
+        let (han, kana) = (self.n_letters(Writing::Han) as f64, self.n_letters(Writing::Kana) as f64);
         let shinjitai = self.telling[Telling::Japanese as usize] as f64;
         kana >= KANA_SHARE_MIN * (han + kana) || shinjitai >= (SHINJITAI_SHARE_MIN * han).max(2.0)
     }

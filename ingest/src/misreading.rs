@@ -68,12 +68,23 @@ fn repair_stretch(stretch: &str) -> Option<String> {
         return None;
     }
     let bytes = windows_1252_bytes(stretch)?;
-    // Quotes and dashes alone may follow a sign by right: `3×“`.
-    let is_evident = stretch.chars().zip(&bytes).any(|(char, byte)| (0x80..0xC0).contains(byte) && !is_closing(char));
-    if !is_evident {
+    if !is_evident(stretch, &bytes) {
         return None;
     }
     repair_whole(&bytes).or_else(|| repair_gb2312(stretch, &bytes)).or_else(|| repair_sequences(stretch, &bytes))
+}
+
+/// Quotes and dashes may follow a sign or a letter by right (`3×“`, `„Ä“`). Any other mark behind such a letter is odd,
+/// and so is a capital inside a word of small letters (`sÄ“n`), `Â` before a no-break space, or `â` before two marks.
+fn is_evident(stretch: &str, bytes: &[u8]) -> bool {
+    let chars: Vec<char> = stretch.chars().collect();
+    let is_later = |at: usize| bytes.get(at).is_some_and(|byte| (0x80..0xC0).contains(byte));
+    (0..chars.len()).any(|at| match bytes[at] {
+        0x80..0xC0 => !is_closing(chars[at]),
+        0xC2..=0xC6 if is_later(at + 1) => is_misread_pair(&chars, bytes, at),
+        0xE2 => is_later(at + 1) && is_later(at + 2),
+        _ => false,
+    })
 }
 
 /// Reads the whole stretch as UTF-8, and what comes out once more where it was misread twice: the controls in between
@@ -88,7 +99,7 @@ fn repair_whole(bytes: &[u8]) -> Option<String> {
 
 fn is_plausible(repaired: &str) -> bool {
     let foreign = repaired.chars().filter(|char| !char.is_ascii());
-    let n_cjk = foreign.clone().filter(|&char| char >= '\u{3040}').count();
+    let n_cjk = foreign.clone().filter(|char| ('\u{3040}'..='\u{D7A3}').contains(char)).count();
     // One lone Han character in a line of Latin letters is more likely an accident, as in `café»—`.
     foreign.clone().all(is_common) && n_cjk != 1
 }
@@ -153,10 +164,12 @@ fn sequence_at(chars: &[char], bytes: &[u8], at: usize) -> Option<(String, usize
     let (meant, n_bytes) = decode_one(&bytes[at..])?;
     let is_meant = match n_bytes {
         2 => is_misread_pair(chars, bytes, at),
-        // An accented letter before two closing marks, as in `café»—`, unless another such sequence touches it.
+        // An accented letter before two closing marks, as in `café»—`, or what would be a lone syllable of Korean, unless
+        // another such sequence touches it.
         3 if bytes[at] > 0xE2 => {
             let is_sequence = |at: usize| decode_one(bytes.get(at..)?).filter(|&(_, n_bytes)| n_bytes == 3);
-            let is_text = is_closing(chars[at + 1]) && is_closing(chars[at + 2]);
+            let is_text =
+                is_closing(chars[at + 1]) && is_closing(chars[at + 2]) || meant >= '\u{AC00}' && bytes[at] < 0xEF;
             !is_text || is_sequence(at + 3).is_some() || at >= 3 && is_sequence(at - 3).is_some()
         }
         _ => true,
@@ -187,14 +200,19 @@ fn decode_one(bytes: &[u8]) -> Option<(char, usize)> {
     Some((meant, n_bytes))
 }
 
-/// `Ã©` inside or beside small letters, `Â°` and its like behind anything but a capital.
+/// `Ã©` inside or beside small letters, `Â°` and its like, `Â` and `Ã` before a no-break space or a dash, behind anything
+/// but a capital.
 fn is_misread_pair(chars: &[char], bytes: &[u8], at: usize) -> bool {
     let before = at.checked_sub(1).map(|before| chars[before]);
     let is_lower = |char: Option<char>| char.is_some_and(char::is_lowercase);
+    let (is_behind, is_before) = (is_lower(before), is_lower(chars.get(at + 2).copied()));
+    let is_in_capitals = before.is_some_and(char::is_uppercase);
+    let is_dash = matches!(chars[at + 1], '\u{A0}' | '–' | '—');
     match bytes[at] {
-        _ if chars[at + 1].is_control() => true,
-        0xC2 => bytes[at + 1] >= 0xA0 && !before.is_some_and(char::is_uppercase),
-        0xC3..=0xC6 => !is_closing(chars[at + 1]) && (is_lower(before) || is_lower(chars.get(at + 2).copied())),
+        _ if chars[at + 1].is_control() || is_behind && is_before => true,
+        0xC2 => !is_in_capitals && (is_dash || bytes[at + 1] > 0xA0 && !is_closing(chars[at + 1])),
+        0xC3 if is_dash => !is_in_capitals,
+        0xC3..=0xC6 => !is_closing(chars[at + 1]) && (is_behind || is_before),
         _ => false,
     }
 }
@@ -208,10 +226,10 @@ fn is_closing(char: char) -> bool {
 /// capital with a closing quote (`CAFÉ»`) looks like when it is taken for UTF-8.
 fn is_common(char: char) -> bool {
     matches!(char,
-        '\u{A0}'..='\u{17F}' | 'Ơ' | 'ơ' | 'Ư' | 'ư' | 'Ș'..='ț' | '\u{370}'..='\u{6FF}' | '\u{900}'..='\u{DFF}' | '\u{E00}'..='\u{E7F}'
+        '\u{A0}'..='\u{17F}' | 'Ơ' | 'ơ' | 'Ư' | 'ư' | 'Ș'..='ț' | 'ʻ'..='ʿ' | '\u{370}'..='\u{6FF}' | '\u{900}'..='\u{DFF}' | '\u{E00}'..='\u{E7F}'
         | '\u{1E00}'..='\u{1FFF}' | '\u{2000}'..='\u{206F}' | '\u{20A0}'..='\u{20BF}' | '\u{2100}'..='\u{27BF}'
         | '\u{3000}'..='\u{30FF}' | '\u{3400}'..='\u{9FFF}' | '\u{AC00}'..='\u{D7A3}' | '\u{FE0F}' | '\u{FEFF}'
-        | '\u{FF00}'..='\u{FFEF}' | '\u{1F300}'..='\u{1FAFF}')
+        | '\u{FF00}'..='\u{FFEF}' | '\u{FFFD}' | '\u{1F300}'..='\u{1FAFF}')
 }
 
 /// What windows-1252 makes of the bytes from 0x80 to 0x9F; the five that it leaves out read as controls, as in browsers.

@@ -1,14 +1,21 @@
 //! What the tests share: a complete `[ingest]`, sources made of strings, and a run on a chosen number of threads.
 
 mod charset;
+mod classifier;
 mod config;
 mod decontaminate;
 mod duplicates;
+mod fasttext;
 mod html;
 mod language;
 mod normalise;
+mod perplexity;
 mod privacy;
 mod read;
+mod read_archives;
+mod read_fuzz;
+mod read_tables;
+mod read_wiki;
 mod rules;
 mod run;
 mod simplified;

@@ -18,6 +18,7 @@ mod language_table;
 mod large_corpus;
 mod packages;
 mod setup;
+mod soak;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Set-up, demo, tests and checks of moso")]
@@ -45,6 +46,14 @@ enum Command {
         /// Where the packages are kept; what lies there is not fetched again
         #[arg(long)]
         packages: Option<PathBuf>,
+    },
+    /// The long tests: fuzz every reader, ten minutes each unless told otherwise
+    Soak {
+        /// Minutes for each target
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+        /// Targets (files of fuzz/fuzz_targets/); all, if none is named
+        targets: Vec<String>,
     },
     /// Train the table by which ingest tells languages apart again
     LanguageTable {
@@ -77,6 +86,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo => demo(&root),
         Command::Test => test(&root),
         Command::Ci => ci(&root),
+        Command::Soak { minutes, targets } => soak::soak(&root, minutes, &targets),
         Command::DemoCorpus => demo_corpus::make(&root.join("demo-corpus")),
         Command::LargeCorpus { folder, packages } => {
             let folder = folder.unwrap_or_else(|| root.join("out/large-corpus"));

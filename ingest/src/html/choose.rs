@@ -33,21 +33,26 @@ pub(super) fn choose(tree: &Tree<'_>) -> Choice {
     let characters = weigh_characters(tree);
     let mut dropped = vec![false; tree.nodes.len()];
     drop_unseen(tree, &mut dropped);
-    let weights = weigh(tree, &characters, &dropped);
     let bare = dropped.clone();
+    let weights = weigh(tree, &characters, &dropped);
     drop_surroundings(tree, &weights, &mut dropped);
     let weights = weigh(tree, &characters, &dropped);
     let root = narrow(tree, &weights, &dropped);
     let lead = lead(tree, &weights, &dropped, root);
+    let unpruned = dropped.clone();
     prune(tree, root, &weights, &mut dropped);
+    let pruned = weigh(tree, &characters, &dropped);
+    if pruned[root].prose >= PROSE_MIN || pruned[root].total() * 2 > weights[root].total() {
+        drop_orphans(tree, root, &pruned, &unpruned, &mut dropped);
+        drop_datelines(tree, root, &pruned, &mut dropped);
+        let is_data_table = data_tables(tree, &pruned);
+        return Choice { lead, root, dropped, is_data_table };
+    }
+    let dropped = if weights[0].total() > 0 { unpruned } else { bare };
+    let root = if weights[root].total() > 0 { root } else { 0 };
     let weights = weigh(tree, &characters, &dropped);
     let is_data_table = data_tables(tree, &weights);
-    if weights[root].prose < PROSE_MIN && weights[root].total() < PROSE_MIN {
-        let weights = weigh(tree, &characters, &bare);
-        let is_data_table = data_tables(tree, &weights);
-        return Choice { lead: Vec::new(), root: 0, dropped: bare, is_data_table };
-    }
-    Choice { lead, root, dropped, is_data_table }
+    Choice { lead: Vec::new(), root, dropped, is_data_table }
 }
 
 /// Calls `visit` with every node that is not below a dropped one; what it answers is dropped.
@@ -74,11 +79,11 @@ fn drop_surroundings(tree: &Tree<'_>, weights: &[Weight], dropped: &mut [bool]) 
         let weight = weights[at];
         let is_surrounding = match node.tag {
             Tag::Text | Tag::Page | Tag::Article | Tag::Main => false,
-            Tag::Nav | Tag::Footer | Tag::Aside => true,
-            _ => node.hints.has(Hints::CLUTTER) && !node.hints.has(Hints::BODY),
+            Tag::Nav | Tag::Footer | Tag::Aside | Tag::Figcaption => true,
+            _ => (node.hints.has(Hints::CLUTTER) || node.hints.has(Hints::CAPTION)) && !node.hints.has(Hints::BODY),
         };
         let is_dropped = if node.hints.has(Hints::COMMENTS) {
-            left - weight.prose >= PROSE_MIN
+            left - weight.prose >= PROSE_MIN || weight.prose == 0
         } else if is_surrounding {
             weight.prose * 2 <= all
         } else if node.hints.has(Hints::DOUBTFUL) || matches!(node.tag, Tag::Header | Tag::Form) {
@@ -99,7 +104,7 @@ fn narrow(tree: &Tree<'_>, weights: &[Weight], dropped: &[bool]) -> usize {
     let is_main: fn(&Node) -> bool = |node| node.tag == Tag::Main || node.hints.has(Hints::MAIN);
     let is_article: fn(&Node) -> bool = |node| node.tag == Tag::Article;
     let is_body: fn(&Node) -> bool = |node| node.hints.has(Hints::BODY);
-    for is_candidate in [is_main, is_article, is_body] {
+    for is_candidate in [is_main, is_article, is_body, is_body] {
         root = narrow_to(tree, weights, dropped, root, is_candidate);
     }
     descend(tree, weights, dropped, root)
@@ -169,7 +174,7 @@ fn lead(tree: &Tree<'_>, weights: &[Weight], dropped: &[bool], root: usize) -> V
     let mut lead = Vec::new();
     let Some(heading) = tree.nodes[..root].iter().rposition(|node| node.tag == Tag::H1) else { return lead };
     let mut at = tree.nodes[heading].end as usize;
-    let mut n_bytes = 0;
+    let (mut n_bytes, mut line) = (0, String::new());
     while at < root {
         let (node, weight) = (&tree.nodes[at], weights[at]);
         let ends_before = node.end as usize <= root;
@@ -179,7 +184,8 @@ fn lead(tree: &Tree<'_>, weights: &[Weight], dropped: &[bool], root: usize) -> V
         }
         let has_blocks = tree.nodes[at + 1..node.end as usize].iter().any(|node| node.tag.is_block());
         if ends_before && node.tag.is_block() && !has_blocks {
-            if weight.marks > 0 && weight.link * 3 < weight.text {
+            let is_text = weight.marks > 0 && weight.link * 3 < weight.text;
+            if is_text && !(is_line(tree, at, &mut line) && weight.total() <= LINE_BYTES_MAX && is_dateline(&line)) {
                 lead.push(at);
                 n_bytes += weight.text;
             }
@@ -196,19 +202,95 @@ const LEAD_MAX: u32 = 1200;
 
 /// Drops boxes of links inside of the article.
 fn prune(tree: &Tree<'_>, root: usize, weights: &[Weight], dropped: &mut [bool]) {
-    let page = weights[root];
-    let is_index = page.link > page.text;
-    if is_index {
+    if weights[root].link > weights[root].text {
         return;
     }
     drop_where(tree, root, dropped, |at, node| {
         let weight = weights[at];
-        node.tag.is_block()
-            && !matches!(node.tag, Tag::Td | Tag::Th | Tag::Tr | Tag::Li)
-            && !node.tag.is_heading()
-            && weight.link > weight.text * 2
-            && weight.prose == 0
+        let is_part = matches!(node.tag, Tag::Td | Tag::Th | Tag::Tr | Tag::Li) || node.tag.is_heading();
+        let is_links = if node.tag == Tag::P { weight.link > weight.text * 4 } else { weight.link > weight.text * 2 };
+        node.tag.is_block() && !is_part && is_links && weight.prose == 0
     });
+}
+
+/// Drops headings above nothing but what was pruned.
+fn drop_orphans(tree: &Tree<'_>, root: usize, weights: &[Weight], unpruned: &[bool], dropped: &mut [bool]) {
+    // Going backwards: the level of the heading that comes next; 0 for the end, 7 for text.
+    let (mut next, mut is_pruned) = (0, true);
+    let nodes = root + 1..tree.nodes[root].end as usize;
+    let mut ends = vec![];
+    let mut at = nodes.start;
+    while at < nodes.end {
+        if dropped[at] {
+            if !unpruned[at] {
+                ends.push((at, true));
+            }
+            at = tree.nodes[at].end as usize;
+            continue;
+        }
+        let tag = tree.nodes[at].tag;
+        if (tag.is_heading() || tag == Tag::Text) && weights[at].total() > 0 {
+            ends.push((at, false));
+            at = tree.nodes[at].end as usize;
+            continue;
+        }
+        at += 1;
+    }
+    for (at, was_pruned) in ends.into_iter().rev() {
+        let tag = tree.nodes[at].tag;
+        if was_pruned {
+            is_pruned = true;
+        } else if !tag.is_heading() {
+            (next, is_pruned) = (7, false);
+        } else if next <= tag.heading_level() && is_pruned {
+            dropped[at] = true;
+        } else {
+            (next, is_pruned) = (tag.heading_level(), false);
+        }
+    }
+}
+
+/// Drops lines above the first paragraph that name the author or the time.
+fn drop_datelines(tree: &Tree<'_>, root: usize, weights: &[Weight], dropped: &mut [bool]) {
+    if weights[root].prose < PROSE_MIN {
+        return;
+    }
+    let (mut has_begun, mut line) = (false, String::new());
+    drop_where(tree, root, dropped, |at, node| {
+        let is_leaf = node.tag.is_block() && is_line(tree, at, &mut line);
+        has_begun |= is_leaf && weights[at].prose > 0;
+        !has_begun && is_leaf && !node.tag.is_heading() && weights[at].total() <= LINE_BYTES_MAX && is_dateline(&line)
+    });
+}
+
+/// Longer lines are sentences.
+const LINE_BYTES_MAX: u32 = 120;
+
+/// Writes the beginning of a block's characters to `line`, if the block holds no other blocks.
+fn is_line(tree: &Tree<'_>, block: usize, line: &mut String) -> bool {
+    line.clear();
+    for node in &tree.nodes[block + 1..tree.nodes[block].end as usize] {
+        if node.tag.is_block() {
+            return false;
+        }
+        if node.tag == Tag::Text && line.len() < 2 * LINE_BYTES_MAX as usize {
+            line.push_str(tree.source(node));
+        }
+    }
+    true
+}
+
+/// `By Jane Doe`, `2012年12月10日`, `Nov. 18, 2019 at 4:07 PM`; not what ends like a sentence.
+fn is_dateline(line: &str) -> bool {
+    let line = line.trim();
+    if line.ends_with(['.', '。', '!', '！', '?', '？', ':', '：', '”', '"']) {
+        return false;
+    }
+    let names =
+        ["By ", "by ", "BY ", "作者", "记者", "記者", "文/", "文／", "来源", "來源", "编辑", "編輯", "责任编辑"];
+    let has_number = |is_number: fn(&str) -> bool| line.split(|char: char| !char.is_ascii_digit()).any(is_number);
+    names.iter().any(|name| line.starts_with(name))
+        || has_number(|number| number.len() == 4 && (number.starts_with("19") || number.starts_with("20")))
 }
 
 fn data_tables(tree: &Tree<'_>, weights: &[Weight]) -> Vec<bool> {

@@ -39,6 +39,9 @@ impl Hints {
     /// A formula's source in TeX.
     pub(super) const TEX: Self = Self(2048);
 
+    /// What stands under a picture.
+    pub(super) const CAPTION: Self = Self(4096);
+
     pub(super) fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
@@ -105,7 +108,7 @@ pub(super) fn of_names(value: &str) -> Hints {
     hints
 }
 
-/// One name. Words that say that a container has something, or has none of it, tell nothing about the container.
+/// One name. A container that has something, or has none of it, or is about it is not what its name says.
 fn of_name(name: &[u8]) -> Hints {
     let (mut hints, mut squeezed, mut squeezed_len) = (Hints::default(), 0_u128, 0);
     let mut words = 0;
@@ -146,7 +149,10 @@ fn is_about_others(word: u128) -> bool {
     const NOT: u128 = pack(b"not");
     const WITH: u128 = pack(b"with");
     const WITHOUT: u128 = pack(b"without");
-    matches!(word, HAS | NO | NOT | WITH | WITHOUT)
+    const CATEGORY: u128 = pack(b"category");
+    const TAG: u128 = pack(b"tag");
+    const STATUS: u128 = pack(b"status");
+    matches!(word, HAS | NO | NOT | WITH | WITHOUT | CATEGORY | TAG | STATUS)
 }
 
 /// The lists as a hash table: open addressing, at most a quarter full, so a word costs about one probe.
@@ -213,17 +219,17 @@ const LISTS: &[(Hints, &str)] = &[
          ratings poll feedback jiathis bdshare bshare bdsharebuttonbox fenxiang xiangguan tuijian xgwz xgyd xgnews \
          hotnews rexian paihang ranking guanggao youqinglink friendlink friendlinks qrcode erweima gotop backtop \
          backtotop totop skiplink skiplinks skip jumplinks sphinxsidebar printonly printheader printfooter \
-         catlinks mwnavigation siteheader globalheader pageheader navbuttons authorbio authorbox aboutauthor aboutauthors \
+         catlinks mwnavigation siteheader globalheader pageheader navbuttons authorbio authorbox authorcard authorinfo bio aboutauthor aboutauthors \
          readnext readmore morestories morenews moreon moreposts alsoread seealso upnext nextup donate donation \
-         inlineshare followus follow supportus crosslinks teasers teaser paywall interstitial toast snackbar \
+         inlineshare followus follow supportus crosslinks teasers teaser interstitial toast snackbar \
          mwjumplink noprint sitesub contentsub hatnote mbox ambox languages translations interlang audionative \
-         langselector toplang bottomlang quickview",
+         langselector toplang bottomlang quickview playlist carousel",
     ),
     (
         Hints::COMMENTS,
         "comment comments commentlist commentarea commentbox commentform commentbody commentsection commentwrap disqus \
          disqusthread respond replies livefyre fbcomments usercomments postcomments pinglun liuyan gentie trackbacks \
-         pingbacks reviews",
+         pingbacks",
     ),
     (
         Hints::DOUBTFUL,
@@ -231,9 +237,9 @@ const LISTS: &[(Hints, &str)] = &[
          postdate published publishdate pubdate pubtime pubtimeandfrom date dateline datetime timestamp time credit \
          credits source laiyuan tools utility utilities bottom rail aside secondary tertiary supplementary extra extras \
          links linklist next prev previous notice disclaimer mianze shengming more gengduo side box search categories \
-         category cats archive archives editor bianji zebian hot latest popular list banner toc tableofcontents caption \
-         wpcaptiontext imagecaption photocaption figcaption contributors callout infobox vertical carousel slider \
-         slideshow gallery thumb thumbs thumbnail media video audio player playlist form hide hidden collapse \
+         category cats archive archives editor bianji zebian hot latest popular list banner toc tableofcontents \
+         contributors callout infobox vertical slider \
+         slideshow gallery thumb thumbs thumbnail media video audio player form hide hidden collapse \
          collapsed rating topics keywords label labels summary stats actions buttons btn button card cards",
     ),
     (
@@ -250,6 +256,11 @@ const LISTS: &[(Hints, &str)] = &[
          blogcontent blogbody blogpost singlecontent textcontent fulltext thecontent richmediacontent jscontent trseditor artibody \
          endtext vsbcontent mwparseroutput markdownbody tdpostcontent ucapcontent pagescontent cntmainarticleqq \
          articleinner articlecontents detailcontent maintext rwbzw pdetail contenttext zwnr contentall alltxt",
+    ),
+    (
+        Hints::CAPTION,
+        "caption captions figcaption wpcaptiontext imagecaption photocaption figurecaption mediacaption imgcaption \
+         piccaption thumbcaption photocredit imagecredit imgcredit",
     ),
     (Hints::MAIN, "maincontent primarycontent maincolumn mainarticle"),
     (Hints::FORMULA, "mathml katexmathml"),

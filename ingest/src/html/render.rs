@@ -12,11 +12,22 @@ use super::tree::{Node, Tree};
 
 /// The text of the chosen part, without blank lines at its ends.
 pub(super) fn render(tree: &Tree<'_>, choice: &Choice) -> String {
-    let mut lines = Lines::default();
-    for part in choice.lead.iter().chain([&choice.root]) {
-        push_part(&mut lines, tree, choice, *part);
-        lines.gap(Gap::Blank);
+    let text = text_of(tree, choice, choice.root);
+    let mut parts: Vec<String> = Vec::new();
+    for part in &choice.lead {
+        let lead = text_of(tree, choice, *part);
+        // Pages for several sizes of screen bring their summary more than once.
+        if !lead.is_empty() && !parts.contains(&lead) && !text.contains(&lead) {
+            parts.push(lead);
+        }
     }
+    parts.push(text);
+    parts.join("\n\n")
+}
+
+fn text_of(tree: &Tree<'_>, choice: &Choice, part: usize) -> String {
+    let mut lines = Lines::default();
+    push_part(&mut lines, tree, choice, part);
     lines.text
 }
 
@@ -55,17 +66,17 @@ fn push_part(lines: &mut Lines, tree: &Tree<'_>, choice: &Choice, part: usize) {
     }
 }
 
-/// The page's title, or the heading that it repeats before or after the name of the site.
-pub(super) fn title(tree: &Tree<'_>) -> String {
+/// The page's title, or the heading that it repeats before or after the name of the site, and that heading's node.
+pub(super) fn title(tree: &Tree<'_>) -> (String, Option<usize>) {
     let title = one_line([tree.title]);
     for (at, node) in tree.nodes.iter().enumerate().filter(|(_, node)| node.tag == Tag::H1) {
         let below = &tree.nodes[at..node.end as usize];
         let heading = one_line(below.iter().filter(|node| node.tag == Tag::Text).map(|node| tree.source(node)));
         if !heading.is_empty() && (title.is_empty() || title.contains(&heading)) {
-            return heading;
+            return (heading, Some(at));
         }
     }
-    title
+    (title, None)
 }
 
 fn one_line<'a>(characters: impl IntoIterator<Item = &'a str>) -> String {

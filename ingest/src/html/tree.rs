@@ -44,9 +44,6 @@ pub(super) struct Tree<'a> {
     pub(super) title: &'a str,
     /// `lang` of `html`.
     pub(super) language: &'a str,
-    /// Looks at bytes and open elements that parsing took, for tests of its cost.
-    #[cfg(test)]
-    pub(super) n_steps: usize,
 }
 
 impl<'a> Tree<'a> {
@@ -115,14 +112,7 @@ impl<'a> Builder<'a> {
             Node { tag: Tag::Page, hints: Hints::default(), is_linked: false, parent: 0, end: 0, start: 0, len: 0 };
         let mut nodes = Vec::with_capacity(html.len() / 40 + 8);
         nodes.push(page);
-        let tree = Tree {
-            html,
-            nodes,
-            title: "",
-            language: "",
-            #[cfg(test)]
-            n_steps: 0,
-        };
+        let tree = Tree { html, nodes, title: "", language: "" };
         Self {
             tree,
             open: vec![Open { node: 0, tag: Tag::Page, name: 0, is_link: false }],

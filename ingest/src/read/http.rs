@@ -44,7 +44,7 @@ pub(crate) fn parse_head(lines: &[String]) -> Result<Head, String> {
         match &name[..] {
             "content-type" if head.media.is_none() => (head.media, head.charset) = parse_content_type(value),
             "content-encoding" => {
-                head.codings.extend(value.split(',').map(|coding| coding.trim().to_ascii_lowercase()))
+                head.codings.extend(value.split(',').map(|coding| coding.trim().to_ascii_lowercase()));
             }
             "transfer-encoding" => head.is_chunked |= value.to_ascii_lowercase().contains("chunked"),
             _ => {}

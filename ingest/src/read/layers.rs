@@ -197,13 +197,12 @@ impl Members {
 
     /// Goes back in a file that is not compressed; false where too much has been read again already.
     pub(super) fn go_back(&mut self, offset: u64) -> io::Result<bool> {
-        let n_reread_max = self.n_reread_max();
-        let Decoder::Plain(input) = &mut self.decoder else { return Ok(false) };
         self.n_reread += self.n_unpacked.saturating_sub(offset);
-        if self.n_reread > n_reread_max {
+        if self.is_compressed() || self.n_reread > self.n_reread_max() {
             return Ok(false);
         }
-        input.seek(SeekFrom::Start(offset))?;
+        self.leave().seek(SeekFrom::Start(offset))?;
+        self.decoder = Decoder::Plain(self.take_input());
         self.n_unpacked = offset;
         Ok(true)
     }

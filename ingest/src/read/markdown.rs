@@ -7,8 +7,8 @@
 /// Front matter is no longer than this many lines; a rule at the top of a text would otherwise swallow all up to the next one.
 const FRONT_MATTER_LINES_MAX: usize = 200;
 
-/// Code between backticks is no longer.
-const CODE_SPAN_BYTES_MAX: usize = 4096;
+/// Code stands between so many backticks at most.
+const CODE_SPAN_TICKS_MAX: usize = 32;
 
 /// The text of a Markdown file.
 pub(crate) fn clean_markdown(markdown: &str) -> String {
@@ -117,6 +117,7 @@ fn push_without_comments(text: &mut String, line: &str, is_comment: &mut bool) {
     let mut rest = line;
     let before = text.len();
     let was_comment = *is_comment;
+    let mut unclosed = 0;
     loop {
         if *is_comment {
             let Some(end) = rest.find("-->") else { break };
@@ -133,7 +134,7 @@ fn push_without_comments(text: &mut String, line: &str, is_comment: &mut bool) {
             *is_comment = true;
             rest = comment;
         } else {
-            let length = code_span_len(marked);
+            let length = code_span_len(marked, &mut unclosed);
             text.push_str(&marked[..length]);
             rest = &marked[length..];
         }
@@ -149,22 +150,25 @@ fn push_without_comments(text: &mut String, line: &str, is_comment: &mut bool) {
 }
 
 /// The length of the code between backticks that a text begins with, or of its first characters where there is none.
-fn code_span_len(text: &str) -> usize {
+/// `unclosed` has a bit for every number of backticks that were looked for in vain on the same line.
+fn code_span_len(text: &str, unclosed: &mut u32) -> usize {
     let n_ticks = text.bytes().take_while(|&byte| byte == b'`').count();
-    if n_ticks == 0 {
-        return 1;
+    let bit = match n_ticks {
+        0 => return 1,
+        1..=CODE_SPAN_TICKS_MAX => 1 << (n_ticks - 1),
+        _ => return n_ticks,
+    };
+    if *unclosed & bit != 0 {
+        return n_ticks;
     }
     let mut at = n_ticks;
-    // A span that is never closed costs no more than this to find out.
-    while let Some(found) = text.as_bytes()[at..].iter().take(CODE_SPAN_BYTES_MAX).position(|&byte| byte == b'`') {
+    while let Some(found) = text[at..].find('`') {
         let run = text[at + found..].bytes().take_while(|&byte| byte == b'`').count();
         at += found + run;
         if run == n_ticks {
             return at;
         }
-        if at > CODE_SPAN_BYTES_MAX {
-            break;
-        }
     }
+    *unclosed |= bit;
     n_ticks
 }

@@ -56,13 +56,14 @@ impl Dump {
     pub(super) fn next_page(&mut self, n_bytes_max: usize) -> io::Result<Option<Result<Payload, String>>> {
         let piece = read_piece(&mut self.reader, PAGE_END, n_bytes_max)?;
         self.n_pages += 1;
-        let bytes = match piece {
+        let (bytes, is_whole) = match piece {
             Piece::TooLong => {
                 self.is_begun = true;
                 return Ok(Some(Err(format!("is longer than {n_bytes_max} bytes"))));
             }
-            Piece::Bytes(bytes) => bytes,
-            Piece::End => Vec::new(),
+            Piece::Bytes(bytes) => (bytes, true),
+            Piece::Last(bytes) => (bytes, false),
+            Piece::End => (Vec::new(), false),
         };
         let at = find(&bytes, b"<page>");
         if !self.is_begun {
@@ -75,6 +76,10 @@ impl Dump {
             self.site = Arc::new(parse_site(head));
         }
         if let Some(at) = at {
+            if !is_whole {
+                self.is_ended = true;
+                return Ok(Some(Err("is cut off before </page>".to_owned())));
+            }
             let page = [&bytes[at..], PAGE_END].concat();
             return Ok(Some(Ok(Payload::Page(page, Arc::clone(&self.site)))));
         }

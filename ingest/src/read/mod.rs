@@ -27,7 +27,7 @@ mod warc;
 mod wiki_markup;
 mod wikitext;
 
-use std::io::{self, BufRead, BufReader};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -35,16 +35,20 @@ use corpus::{Count, Share};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-#[cfg(test)]
-pub(crate) use self::charset::{CharsetError, decode_page, decode_text};
 pub(crate) use self::documents::{Bad, Found, read_documents};
 pub use self::files::ReadError;
 pub(crate) use self::files::{SourceFile, list_files};
+#[cfg(test)]
+pub(crate) use self::{
+    charset::{CharsetError, decode_page, decode_text},
+    markdown::clean_markdown,
+    wikitext::wikitext_to_text,
+};
 
 use self::files::{Origin, io_error, open};
 use self::layers::{Fault, Members};
 use self::mediawiki::{Dump, Site};
-use self::pieces::{Piece, read_piece};
+use self::pieces::Pieces;
 use self::warc::{Archive, Capture};
 use crate::config::{Reading, Source};
 
@@ -120,11 +124,7 @@ struct OpenFile<'a> {
 
 /// Where one record ends and the next begins.
 enum Cut<'a> {
-    Pieces {
-        reader: BufReader<Members>,
-        delimiter: &'a [u8],
-        n_records: u64,
-    },
+    Pieces(Box<Pieces<'a>>),
     Dump(Box<Dump>),
     Archive(Box<Archive>),
     Table(Box<parquet::Table>),
@@ -241,7 +241,7 @@ fn begin<'a>(
     let cut = match &source.reading {
         Reading::Warc => Cut::Archive(Box::new(Archive::new(members))),
         Reading::Mediawiki => Cut::Dump(Box::new(Dump::new(members))),
-        _ => Cut::Pieces { reader: BufReader::with_capacity(1 << 18, members), delimiter, n_records: 0 },
+        _ => Cut::Pieces(Box::new(Pieces::new(members, delimiter))),
     };
     Ok(OpenFile { file, cut })
 }
@@ -256,12 +256,11 @@ impl Cut<'_> {
                 let next = archive.next_capture(n_bytes_max)?;
                 return Ok(next.map(|capture| (Some(archive.n_records()), capture.map(Payload::Capture))));
             }
-            Self::Pieces { reader, delimiter, n_records } => next_piece(reader, delimiter, n_records, n_bytes_max),
+            Self::Pieces(pieces) => pieces.next_piece(n_bytes_max),
             Self::Dump(dump) => dump.next_page(n_bytes_max),
         };
         let (members, number) = match self {
-            Self::Pieces { reader, delimiter: b"", .. } => (reader.get_ref(), None),
-            Self::Pieces { reader, n_records, .. } => (reader.get_ref(), Some(*n_records)),
+            Self::Pieces(pieces) => (pieces.reader.get_ref(), pieces.number()),
             Self::Dump(dump) => (dump.reader.get_ref(), Some(dump.n_pages)),
             Self::Archive(_) | Self::Table(_) | Self::End => unreachable!("returned above"),
         };
@@ -282,23 +281,5 @@ impl Cut<'_> {
             },
         };
         Ok(Some((number, content)))
-    }
-}
-
-/// The next piece of a file. Empty lines and pieces are passed over, but counted.
-fn next_piece(
-    reader: &mut dyn BufRead,
-    delimiter: &[u8],
-    n_records: &mut u64,
-    n_bytes_max: usize,
-) -> io::Result<Option<Result<Payload, String>>> {
-    loop {
-        *n_records += 1;
-        match read_piece(reader, delimiter, n_bytes_max)? {
-            Piece::End => return Ok(None),
-            Piece::TooLong => return Ok(Some(Err(format!("is longer than {n_bytes_max} bytes")))),
-            Piece::Bytes(bytes) if bytes.trim_ascii().is_empty() => {}
-            Piece::Bytes(bytes) => return Ok(Some(Ok(Payload::Bytes(bytes)))),
-        }
     }
 }

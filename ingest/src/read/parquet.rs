@@ -221,7 +221,7 @@ fn read_footer(file: &Opened) -> Result<ArrowReaderMetadata, String> {
 
 /// Texts and bytes as views into the page that they come from.
 fn as_views(fields: &Fields) -> Fields {
-    fields.iter().map(|field| as_view(field)).collect()
+    fields.iter().map(as_view).collect()
 }
 
 fn as_view(field: &FieldRef) -> FieldRef {

@@ -150,7 +150,6 @@ impl Archive {
     }
 
     /// Reads a body to its end. The outer error is one of the record's shape, the inner one of its content.
-    #[expect(clippy::type_complexity, reason = "three outcomes that are told apart right where this is called")]
     fn read_capture(
         &mut self,
         record: &mut Description,
@@ -389,18 +388,24 @@ fn describe_warc(lines: &[String]) -> Result<Description, String> {
     let kind = header("warc-type").unwrap_or_default().to_ascii_lowercase();
     let content_type = header("content-type").unwrap_or_default();
     let is_http = kind == "response" && content_type.trim().to_ascii_lowercase().starts_with("application/http");
+    let url = header("warc-target-uri").unwrap_or_default().trim_start_matches('<').trim_end_matches('>');
     let identified = header("warc-identified-payload-type");
     let (media, charset) = parse_content_type(if is_http { identified.unwrap_or_default() } else { content_type });
     Ok(Description {
         length,
-        is_wanted: ["response", "resource", "conversion"].contains(&&kind[..]),
+        is_wanted: ["response", "resource", "conversion"].contains(&&kind[..]) && !is_about_crawl(url),
         is_http,
         is_cut: header("warc-truncated").is_some() || header("warc-segment-number").is_some(),
         media,
         charset,
-        url: header("warc-target-uri").map(|url| url.trim_start_matches('<').trim_end_matches('>').to_owned()),
+        url: Some(url).filter(|url| !url.is_empty()).map(str::to_owned),
         date: header("warc-date").map(str::to_owned),
     })
+}
+
+/// Crawlers store their own logs and settings as resources, under addresses that are no web's.
+fn is_about_crawl(url: &str) -> bool {
+    ["urn:", "metadata:", "warcinfo:"].iter().any(|scheme| url.starts_with(scheme))
 }
 
 /// The address, date, type and length in the line that begins an ARC record. Addresses may hold spaces, so fields are counted

@@ -100,6 +100,17 @@ pub(super) fn template_text(parts: &[&str]) -> String {
             let named = ["text", "quote"].into_iter().filter_map(|name| arguments.named(name)).next();
             named.unwrap_or(first)
         }
+        "ipa" | "ipalink" | "ipablink" | "angbr" | "angle bracket" | "grapheme" | "chem2" | "chess" | "music"
+        | "unicode" => first,
+        "chem" | "chemical formula" => (1..=8).map(at).collect(),
+        "frac" | "sfrac" | "fraction" | "half" => {
+            let digits: Vec<String> = (1..=3).map(at).filter(|text| !text.is_empty()).collect();
+            match &digits[..] {
+                [whole, above, below] => format!("{whole} {above}/{below}"),
+                digits => digits.join("/"),
+            }
+        }
+        "sqrt" | "radic" => format!("√{first}"),
         "convert" | "cvt" => {
             let words: Vec<String> = (1..=4).map(at).collect();
             let is_range = ["-", "–", "to", "and", "by", "x", "to(-)", "or"].contains(&&words[1][..]);

@@ -79,6 +79,8 @@ struct Frame {
     /// Where the cell of a table begins, and whether its attributes may still come.
     cell: usize,
     has_attributes: bool,
+    /// The caption of a table is a row of its own.
+    is_caption: bool,
 }
 
 struct Heading {
@@ -124,7 +126,7 @@ pub(crate) fn wikitext_to_text(wikitext: &str, hidden: &[String]) -> String {
 
 impl Frame {
     fn new(kind: Kind) -> Self {
-        Self { kind, text: String::new(), bars: Vec::new(), cell: 0, has_attributes: false }
+        Self { kind, text: String::new(), bars: Vec::new(), cell: 0, has_attributes: false, is_caption: false }
     }
 
     fn parts(&self) -> Vec<&str> {
@@ -187,9 +189,18 @@ impl<'a> Scanner<'a> {
 
     fn push(&mut self, text: &str) {
         let into = &mut self.frame().text;
-        // What was dropped between two spaces leaves one.
-        let is_doubled = text.starts_with(' ') && into.ends_with([' ', '\n']);
-        into.push_str(if is_doubled { text.trim_start_matches(' ') } else { text });
+        // What was dropped leaves one of the spaces around it, none before a comma, and no comma behind a parenthesis.
+        let mut text = text;
+        if into.ends_with([' ', '\n']) {
+            text = text.trim_start_matches(' ');
+        }
+        if into.ends_with(['(', '（']) {
+            text = text.trim_start_matches([' ', ',', ';', '，', '；']);
+        }
+        if into.ends_with(' ') && [", ", ". ", "; "].iter().any(|mark| text.starts_with(mark)) {
+            into.pop();
+        }
+        into.push_str(text);
     }
 
     /// Up to two line ends, so that blocks are parted by a blank line.
@@ -267,25 +278,21 @@ impl<'a> Scanner<'a> {
             self.close_table();
             return;
         }
-        if self.rest.starts_with("|-") {
-            self.skip_line();
+        let is_caption = self.rest.starts_with("|+");
+        let is_row = self.rest.starts_with("|-");
+        if is_row || is_caption || self.frame().is_caption {
             self.push_lines(1);
-        } else {
-            let is_caption = self.rest.starts_with("|+");
-            self.skip(1 + usize::from(is_caption));
-            if is_caption {
-                self.push_lines(1);
-            }
-            self.begin_cell();
-            return;
         }
-        self.begin_row();
-    }
-
-    fn begin_row(&mut self) {
-        let frame = self.frame();
-        frame.cell = frame.text.len();
-        frame.has_attributes = false;
+        self.frame().is_caption = is_caption;
+        if is_row {
+            self.skip_line();
+            let frame = self.frame();
+            frame.cell = frame.text.len();
+            frame.has_attributes = false;
+        } else {
+            self.skip(1 + usize::from(is_caption));
+            self.begin_cell();
+        }
     }
 
     fn begin_cell(&mut self) {
@@ -321,7 +328,7 @@ impl<'a> Scanner<'a> {
         if self.rest.starts_with("[[") {
             return self.enter(Kind::Link);
         }
-        let n_braces = self.rest.bytes().take_while(|&byte| byte == b'{').count();
+        let n_braces = self.rest.bytes().take(4).take_while(|&byte| byte == b'{').count();
         match n_braces {
             0 => {
                 let address = &self.rest[1..];
@@ -419,6 +426,7 @@ impl<'a> Scanner<'a> {
                 let frame = self.frame();
                 frame.has_attributes = false;
                 frame.text.truncate(frame.cell);
+                self.rest = self.rest.trim_start_matches([' ', '\t']);
                 true
             }
             Kind::Template | Kind::Parameter | Kind::Link | Kind::Conversion if self.rest.starts_with('|') => {
@@ -532,7 +540,7 @@ impl<'a> Scanner<'a> {
             "br" | "td" | "th" if is_table => self.push(" "),
             "br" => self.push_lines(1),
             "p" | "div" | "blockquote" | "center" | "table" | "tr" | "ul" | "ol" | "poem" | "dl" if !is_table => {
-                self.push_lines(1)
+                self.push_lines(1);
             }
             "li" | "dd" | "dt" if !is_table => self.push_lines(1),
             "td" | "th" => self.push("\t"),

@@ -405,9 +405,9 @@ mod repeats {
             "So it was. A quick brown fox jumps! What then",
             "quick brown",
         ];
-        let cut = cut(&texts, &config(false, false, true), 0);
-        assert_eq!(cut, [texts[0], texts[1], "So it was. What then", texts[3]]);
-        assert_eq!(super::repeats::cut(&["no\nno\nno\nno\nno\nno"], &config(false, false, true), 0), ["no"]);
+        let left = cut(&texts, &config(false, false, true), 0);
+        assert_eq!(left, [texts[0], texts[1], "So it was. What then", texts[3]]);
+        assert_eq!(cut(&["no\nno\nno\nno\nno\nno"], &config(false, false, true), 0), ["no"]);
     }
 
     /// The definition, on the words of all texts: a window that stood before marks its words.

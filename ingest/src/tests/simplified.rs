@@ -2,15 +2,16 @@
 
 use proptest::prelude::*;
 
-use crate::simplified::to_simplified;
+use crate::simplified::{TABLES, to_simplified};
 
 #[test]
 fn phrases_decide_between_characters() {
     for (traditional, simplified) in [
         ("頭髮、發現；皇后、後來；一隻、只有；里程、裡面", "头发、发现；皇后、后来；一只、只有；里程、里面"),
         ("乾隆皇帝在乾燥的地方吃餅乾", "乾隆皇帝在干燥的地方吃饼干"),
-        ("著作與顯著，看著穿著", "著作与显著，看着穿着"),
+        ("著作與顯著，看著穿著", "著作与显著，看著穿著"),
         ("「開放中文轉換」，Debian 參考手冊\n第二行 ABC", "「开放中文转换」，Debian 参考手册\n第二行 ABC"),
+        ("藉口與狼藉，瞭解與瞭望，答覆與覆蓋", "借口与狼藉，了解与瞭望，答复与覆盖"),
         ("宮商角徵羽，徵求", "宫商角徵羽，征求"),
     ] {
         assert_eq!(to_simplified(traditional), simplified);
@@ -30,6 +31,14 @@ fn simplified_and_other_text_is_left_alone() {
 }
 
 proptest! {
+    #[test]
+    fn what_is_skipped_would_not_have_changed(
+        text in "([頭髮發現後來乾隆藉覆瞭沈衹牴默船了解望回反覆狼口明函一目然觸不幹著作 ,。a-z]|\\PC){0,24}",
+    ) {
+        // The tables may join what is no Han character, as nothing in them does.
+        prop_assert_eq!(to_simplified(&text), TABLES.convert(&text));
+    }
+
     #[test]
     fn twice_is_once(text in "([頭髮發現皇后後來一隻只有里程裡面乾隆燥餅著作顯看穿國語體個這會\\n ,。a-z]|\\PC){0,40}") {
         let once = to_simplified(&text);
