@@ -5,7 +5,7 @@ use std::fs;
 
 use corpus::{Count, Share};
 
-use super::{Numbers, chinese, english};
+use super::{Numbers, english};
 use crate::{Bucket, ModelError, PerplexityError, PerplexityModel, PerplexityTraining, Unit, train_perplexity};
 
 fn training(order: u32, count_min: u32) -> PerplexityTraining {
@@ -154,7 +154,8 @@ fn perplexities_are_those_of_the_definition() {
             }
             let units = twin.vocabulary.iter().map(String::as_str).chain(["<unk>", "</s>"]);
             let context = ["<s>", "the", "cat"].map(str::to_owned);
-            let mass: f64 = units.map(|unit| twin.probability(&context, unit)).sum();
+            let context = &context[(4 - (order as usize).min(4))..];
+            let mass: f64 = units.map(|unit| twin.probability(context, unit)).sum();
             assert!((mass - 1.0).abs() < 1e-9, "{mass}");
         }
     }
@@ -183,7 +184,6 @@ fn borders_are_those_of_texts_that_were_not_seen() {
         (9..100).step_by(10).map(|index| model.bucket(model.perplexity(&texts[index]))).collect();
     assert!(head <= middle && buckets.iter().all(|&bucket| bucket != Bucket::Tail), "{buckets:?}");
     assert_eq!(buckets.iter().filter(|&&bucket| bucket == Bucket::Head).count(), 6);
-    assert_eq!(model.bucket(model.perplexity(&chinese(1, 50))), Bucket::Tail);
     assert_eq!(model.bucket(f32::INFINITY), Bucket::Tail);
 }
 
