@@ -27,7 +27,16 @@ pub(crate) enum Command {
         from: Option<Stage>,
     },
     /// Sources to documents/ and dropped/: clean, filter, deduplicate
-    Ingest(RunArguments),
+    Ingest {
+        #[command(flatten)]
+        run: RunArguments,
+        /// Write nothing; show what this one rule would drop, and what would only just pass
+        #[arg(long, value_name = "RULE")]
+        only_rule: Option<String>,
+        /// Documents to show of each kind
+        #[arg(long, value_name = "N", default_value_t = 10, requires = "only_rule")]
+        sample: usize,
+    },
     /// Train or import the tokenizer
     Tokenizer(RunArguments),
     /// documents/ to tokens/
@@ -49,9 +58,18 @@ pub(crate) enum Command {
     Inspect {
         /// A folder with a manifest, or a file of one
         path: PathBuf,
-        /// Records to show
+        /// Records to show; with a filter below, a fair sample of those that pass it
         #[arg(long, default_value_t = 3)]
         rows: usize,
+        /// Of dropped/: only what this rule dropped
+        #[arg(long, value_name = "RULE")]
+        rule: Option<String>,
+        /// Of documents/ and dropped/: only this language
+        #[arg(long, value_name = "CODE")]
+        lang: Option<String>,
+        /// Of documents/ and dropped/: only this source
+        #[arg(long, value_name = "NAME")]
+        source: Option<String>,
     },
     /// Re-hash everything the manifests below a folder name
     Verify {

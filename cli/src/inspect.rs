@@ -1,9 +1,12 @@
 //! `moso inspect`: what is in a file or folder that moso wrote, in words.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::anyhow;
-use corpus::{Count, FileError, Manifest, PackedShard, Segment, read_documents, read_dropped, read_tokens};
+use corpus::{
+    Count, DocId, Document, Dropped, FileError, Manifest, PackedShard, Segment, read_documents, read_dropped, read_tokens,
+};
 use tokenize::{Vocabulary, decode, load_tokenizer};
 
 use crate::failure::Failure;
@@ -11,8 +14,29 @@ use crate::failure::Failure;
 /// Characters of a text that are shown.
 const EXCERPT: usize = 160;
 
+/// Which records of `documents/` and `dropped/` a person wants to see.
+pub(crate) struct Filter {
+    pub(crate) rule: Option<String>,
+    pub(crate) lang: Option<String>,
+    pub(crate) source: Option<String>,
+}
+
+impl Filter {
+    fn is_set(&self) -> bool {
+        self.rule.is_some() || self.lang.is_some() || self.source.is_some()
+    }
+
+    fn passes(&self, rule: Option<&str>, lang: &str, source: &str) -> bool {
+        let is_wanted = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
+        is_wanted(&self.rule, rule.unwrap_or_default()) && is_wanted(&self.lang, lang) && is_wanted(&self.source, source)
+    }
+}
+
 /// Prints counts and a few records.
-pub(crate) fn inspect(path: &Path, n_rows: usize) -> Result<(), Failure> {
+pub(crate) fn inspect(path: &Path, n_rows: usize, filter: &Filter) -> Result<(), Failure> {
+    if filter.is_set() {
+        return inspect_sample(path, n_rows, filter);
+    }
     if !path.is_dir() {
         let folder = path.parent().unwrap_or(Path::new("."));
         let stage = Manifest::read(folder)?.stage;
@@ -38,28 +62,53 @@ pub(crate) fn inspect(path: &Path, n_rows: usize) -> Result<(), Failure> {
     }
 }
 
+/// Prints those records that pass the filter and have the smallest ids: ids are hashes, so the sample is fair, and the same
+/// every time.
+fn inspect_sample(folder: &Path, n_rows: usize, filter: &Filter) -> Result<(), Failure> {
+    let manifest = Manifest::read(folder)?;
+    let (mut n_found, mut sample) = (0_u64, BTreeMap::new());
+    for path in manifest.paths(folder) {
+        let records: Vec<(DocId, String)> = match manifest.stage.as_str() {
+            "ingest" => {
+                let documents = read_documents(&path)?.0.into_iter();
+                let wanted = documents.filter(|one| filter.passes(None, &one.lang, &one.source));
+                wanted.map(|one| (one.id, show_document(&one))).collect()
+            }
+            "dropped" => {
+                let dropped = read_dropped(&path)?.into_iter();
+                let wanted = dropped.filter(|one| filter.passes(Some(&one.rule), &one.lang, &one.source));
+                wanted.map(|one| (one.id, show_dropped(&one))).collect()
+            }
+            other => return Err(Failure::run_file(anyhow!("files of stage {other} cannot be filtered"))),
+        };
+        n_found += records.len() as u64;
+        sample.extend(records);
+        while sample.len() > n_rows {
+            sample.pop_last();
+        }
+    }
+    say!("{n_found} records, of which {} are shown", sample.len());
+    sample.values().for_each(|text| say!("{text}"));
+    Ok(())
+}
+
+fn show_document(document: &Document) -> String {
+    let Document { id, lang, kind, source, text, .. } = document;
+    format!("  {id} {lang} {kind} {source}\n    {}", excerpt(text))
+}
+
+fn show_dropped(dropped: &Dropped) -> String {
+    let Dropped { id, lang, source, locator, rule, detail, excerpt, .. } = dropped;
+    format!("  {id} {lang} {source} {locator}: {rule} ({detail})\n    {excerpt}")
+}
+
 fn inspect_file(stage: &str, path: &Path, n_rows: usize) -> Result<(), Failure> {
     say!("\n{}", path.display());
     match stage {
         "ingest" => {
-            for document in read_documents(path)?.0.into_iter().take(n_rows) {
-                say!("  {} {} {} {}", document.id, document.lang, document.kind, document.source);
-                say!("    {}", excerpt(&document.text));
-            }
+            read_documents(path)?.0.iter().take(n_rows).for_each(|document| say!("{}", show_document(document)));
         }
-        "dropped" => {
-            for dropped in read_dropped(path)?.into_iter().take(n_rows) {
-                say!(
-                    "  {} {} {} {}: {} ({})",
-                    dropped.id,
-                    dropped.lang,
-                    dropped.source,
-                    dropped.locator,
-                    dropped.rule,
-                    dropped.detail
-                );
-            }
-        }
+        "dropped" => read_dropped(path)?.iter().take(n_rows).for_each(|dropped| say!("{}", show_dropped(dropped))),
         "tokenize" => {
             let vocabulary = vocabulary_beside(path, 2)?;
             for document in read_tokens(path)?.into_iter().take(n_rows) {

@@ -12,6 +12,7 @@ mod failure;
 mod inspect;
 #[cfg(feature = "torch")]
 mod model;
+mod preview;
 mod progress;
 mod report;
 mod run_file;
@@ -80,7 +81,8 @@ fn run(command: Command) -> Result<(), Failure> {
             (None, Some(from)) => stage >= from,
             (None, None) => true,
         }),
-        Command::Ingest(run) => run_stages(&run, |stage| stage == Stage::Ingest),
+        Command::Ingest { run, only_rule: Some(rule), sample } => preview::preview(&run, &rule, sample, &STOP),
+        Command::Ingest { run, only_rule: None, .. } => run_stages(&run, |stage| stage == Stage::Ingest),
         Command::Tokenizer(run) => run_stages(&run, |stage| stage == Stage::Tokenizer),
         Command::Tokenize(run) => run_stages(&run, |stage| stage == Stage::Tokenize),
         Command::Mix(run) => run_stages(&run, |stage| stage == Stage::Mix),
@@ -91,7 +93,9 @@ fn run(command: Command) -> Result<(), Failure> {
             say!("{}", explain::explain(&Run::read(&run)?).trim_end());
             Ok(())
         }
-        Command::Inspect { path, rows } => inspect::inspect(&path, rows),
+        Command::Inspect { path, rows, rule, lang, source } => {
+            inspect::inspect(&path, rows, &inspect::Filter { rule, lang, source })
+        }
         Command::Verify { path, json } => verify(&path, json),
         Command::Trace { out, step } => trace::trace(&out, step),
         Command::Generate(generate) => model_command(&generate),
@@ -109,12 +113,7 @@ fn model_command(_: &args::GenerateArguments) -> Result<(), Failure> {
 }
 
 fn run_stages(arguments: &RunArguments, wanted: impl Fn(Stage) -> bool) -> Result<(), Failure> {
-    let n_threads = match arguments.threads {
-        Some(n) => n.get(),
-        None => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-    };
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build_global();
-    pool.context("cannot start the worker threads").map_err(Failure::bug)?;
+    let n_threads = start_threads(arguments)?;
     let run = Run::read(&arguments.run)?;
     let out = arguments.out.clone().unwrap_or_else(|| run.default_out());
     let console = Console::new(arguments.json);
@@ -123,6 +122,17 @@ fn run_stages(arguments: &RunArguments, wanted: impl Fn(Stage) -> bool) -> Resul
         stages.run(stage)?;
     }
     Ok(())
+}
+
+/// Starts as many threads as the command line asks for.
+fn start_threads(arguments: &RunArguments) -> Result<usize, Failure> {
+    let n_threads = match arguments.threads {
+        Some(n) => n.get(),
+        None => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+    };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build_global();
+    pool.context("cannot start the worker threads").map_err(Failure::bug)?;
+    Ok(n_threads)
 }
 
 fn verify(path: &std::path::Path, json: bool) -> Result<(), Failure> {

@@ -110,10 +110,16 @@ impl<'a> Stages<'a> {
         if self.is_done(Stage::Ingest, &folders, DOCUMENTS_FORMAT, &parents) {
             return Ok(());
         }
-        let progress = self.console.start("ingest", total_bytes(&self.run.sources), "bytes");
+        let n_bytes = total_bytes(&self.run.sources);
+        let progress = self.console.start("ingest", n_bytes, "bytes");
         let settings = self.run.settings("ingest");
         let tell = |at: ingest::Progress| {
-            progress.set(at.n_bytes_read, &format!("{} documents", at.n_documents));
+            // The bar is that of reading, which takes nearly all of the time; what comes after it is told in words.
+            let message = match at.phase {
+                "reading" => format!("{} documents", at.n_documents),
+                phase => format!("{} documents, {phase} {:.0} %", at.n_documents, percent(at.n_done, at.n_all)),
+            };
+            progress.set(if at.phase == "reading" { at.n_done } else { n_bytes }, &message);
             if self.stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let manifest = ingest::run(&self.run.sources, &self.run.ingest, self.out, &settings, parents, &tell)?;
@@ -330,4 +336,8 @@ fn describe_tokens(by_language: &[(String, u64, f64, Value)]) -> String {
         format!("{lang} {} tokens of {ratio:.2} bytes", Count(*tokens))
     };
     by_language.iter().map(describe).collect::<Vec<_>>().join(", ")
+}
+
+fn percent(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 100.0 } else { part as f64 / whole as f64 * 100.0 }
 }

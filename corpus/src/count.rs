@@ -89,3 +89,37 @@ impl<'de> Deserialize<'de> for Share {
         }
     }
 }
+
+/// An amount of memory, read from text such as `"512MiB"` or `"2GiB"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ByteSize(pub u64);
+
+impl ByteSize {
+    const UNITS: [(&str, u32); 3] = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+
+    /// Parses a whole number of KiB, MiB or GiB.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (digits, shift) =
+            Self::UNITS.iter().find_map(|&(unit, shift)| Some((text.strip_suffix(unit)?.trim_end(), shift)))?;
+        let n: u64 = digits.parse().ok()?;
+        n.checked_mul(1 << shift).map(Self)
+    }
+}
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fits = Self::UNITS.iter().find(|&&(_, shift)| self.0 >> shift > 0 && self.0.trailing_zeros() >= shift);
+        match fits {
+            Some(&(unit, shift)) => write!(formatter, "{}{unit}", self.0 >> shift),
+            None => write!(formatter, "{} bytes", self.0),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ByteSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text)
+            .ok_or_else(|| D::Error::invalid_value(Unexpected::Str(&text), &"memory such as \"512MiB\" or \"2GiB\""))
+    }
+}

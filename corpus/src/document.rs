@@ -112,4 +112,6 @@ pub struct Dropped {
     pub rule: String,
     /// The evidence: the measured value and the limit, or the document it duplicates.
     pub detail: String,
+    /// The beginning of its text, on one line; empty where none could be read.
+    pub excerpt: String,
 }

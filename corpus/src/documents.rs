@@ -2,7 +2,7 @@
 //!
 //! documents: `id` FixedSizeBinary(16), `text`, `lang`, `source`, `kind`, `url`?, `license`, `label` Boolean?, `meta` (a
 //! JSON object), then one Float32 column for each quality signal. dropped: `id`, `source`, `locator`, `lang`, `kind`,
-//! `rule`, `detail`.
+//! `rule`, `detail`, `excerpt`.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ use crate::files::{AtomicFile, FileError};
 use crate::manifest::FileEntry;
 
 /// Version of the two folders' layout.
-pub const DOCUMENTS_FORMAT: u32 = 1;
+pub const DOCUMENTS_FORMAT: u32 = 2;
 
 /// A shard that cannot be written or read.
 #[derive(Debug, Error)]
@@ -84,38 +84,91 @@ pub fn write_documents(
     folder: &Path,
     name: &str,
     documents: &[Document],
-    signal_names: &[&str],
+    signal_names: &[String],
 ) -> Result<FileEntry, FormatError> {
-    let mut columns: Vec<(&str, ArrayRef)> = vec![
-        ("id", ids(documents.iter().map(|document| document.id))),
-        ("text", strings(documents.iter().map(|document| &document.text[..]))),
-        ("lang", strings(documents.iter().map(|document| &document.lang[..]))),
-        ("source", strings(documents.iter().map(|document| &document.source[..]))),
-        ("kind", strings(documents.iter().map(|document| document.kind.as_str()))),
-        ("url", Arc::new(documents.iter().map(|document| document.url.as_deref()).collect::<StringArray>())),
-        ("license", strings(documents.iter().map(|document| &document.license[..]))),
-        ("label", Arc::new(documents.iter().map(|document| document.label).collect::<BooleanArray>())),
-        ("meta", strings(documents.iter().map(|document| &document.meta[..]))),
-    ];
-    for (index, signal) in signal_names.iter().enumerate() {
-        let values = documents.iter().map(|document| document.signals[index]);
-        columns.push((signal, Arc::new(Float32Array::from_iter_values(values))));
+    let mut writer = DocumentsWriter::create(folder, name, signal_names)?;
+    writer.write(documents)?;
+    writer.finish()
+}
+
+/// A shard of kept documents while it is written, a group of rows at a time.
+pub struct DocumentsWriter<'a> {
+    rows: RowsWriter,
+    signal_names: &'a [String],
+}
+
+impl<'a> DocumentsWriter<'a> {
+    /// Starts `folder/name`.
+    pub fn create(folder: &Path, name: &str, signal_names: &'a [String]) -> Result<Self, FormatError> {
+        let mut writer = Self { rows: RowsWriter::create(folder, name)?, signal_names };
+        // The columns are known even where no document follows.
+        writer.write(&[])?;
+        Ok(writer)
     }
-    write_parquet(folder, name, columns, &["url", "label"])
+
+    /// Appends documents. Memory is held for those of one call.
+    pub fn write(&mut self, documents: &[Document]) -> Result<(), FormatError> {
+        let mut columns: Vec<(&str, ArrayRef)> = vec![
+            ("id", ids(documents.iter().map(|document| document.id))),
+            ("text", strings(documents.iter().map(|document| &document.text[..]))),
+            ("lang", strings(documents.iter().map(|document| &document.lang[..]))),
+            ("source", strings(documents.iter().map(|document| &document.source[..]))),
+            ("kind", strings(documents.iter().map(|document| document.kind.as_str()))),
+            ("url", Arc::new(documents.iter().map(|document| document.url.as_deref()).collect::<StringArray>())),
+            ("license", strings(documents.iter().map(|document| &document.license[..]))),
+            ("label", Arc::new(documents.iter().map(|document| document.label).collect::<BooleanArray>())),
+            ("meta", strings(documents.iter().map(|document| &document.meta[..]))),
+        ];
+        for (index, signal) in self.signal_names.iter().enumerate() {
+            let values = documents.iter().map(|document| document.signals[index]);
+            columns.push((signal, Arc::new(Float32Array::from_iter_values(values))));
+        }
+        self.rows.write(columns, &["url", "label"])
+    }
+
+    /// Completes the file.
+    pub fn finish(self) -> Result<FileEntry, FormatError> {
+        self.rows.finish()
+    }
 }
 
 /// Writes one shard of dropped documents.
 pub fn write_dropped(folder: &Path, name: &str, dropped: &[Dropped]) -> Result<FileEntry, FormatError> {
-    let columns: Vec<(&str, ArrayRef)> = vec![
-        ("id", ids(dropped.iter().map(|document| document.id))),
-        ("source", strings(dropped.iter().map(|document| &document.source[..]))),
-        ("locator", strings(dropped.iter().map(|document| &document.locator[..]))),
-        ("lang", strings(dropped.iter().map(|document| &document.lang[..]))),
-        ("kind", strings(dropped.iter().map(|document| document.kind.as_str()))),
-        ("rule", strings(dropped.iter().map(|document| &document.rule[..]))),
-        ("detail", strings(dropped.iter().map(|document| &document.detail[..]))),
-    ];
-    write_parquet(folder, name, columns, &[])
+    let mut writer = DroppedWriter::create(folder, name)?;
+    writer.write(dropped)?;
+    writer.finish()
+}
+
+/// A shard of dropped documents while it is written, a group of rows at a time.
+pub struct DroppedWriter(RowsWriter);
+
+impl DroppedWriter {
+    /// Starts `folder/name`.
+    pub fn create(folder: &Path, name: &str) -> Result<Self, FormatError> {
+        let mut writer = Self(RowsWriter::create(folder, name)?);
+        writer.write(&[])?;
+        Ok(writer)
+    }
+
+    /// Appends dropped documents.
+    pub fn write(&mut self, dropped: &[Dropped]) -> Result<(), FormatError> {
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("id", ids(dropped.iter().map(|document| document.id))),
+            ("source", strings(dropped.iter().map(|document| &document.source[..]))),
+            ("locator", strings(dropped.iter().map(|document| &document.locator[..]))),
+            ("lang", strings(dropped.iter().map(|document| &document.lang[..]))),
+            ("kind", strings(dropped.iter().map(|document| document.kind.as_str()))),
+            ("rule", strings(dropped.iter().map(|document| &document.rule[..]))),
+            ("detail", strings(dropped.iter().map(|document| &document.detail[..]))),
+            ("excerpt", strings(dropped.iter().map(|document| &document.excerpt[..]))),
+        ];
+        self.0.write(columns, &[])
+    }
+
+    /// Completes the file.
+    pub fn finish(self) -> Result<FileEntry, FormatError> {
+        self.0.finish()
+    }
 }
 
 /// Reads one shard of kept documents, with the names of its signals.
@@ -138,6 +191,7 @@ pub fn read_dropped(path: &Path) -> Result<Vec<Dropped>, FormatError> {
         let text = |name| string_column(path, &batch, name);
         let (source, locator, lang) = (text("source")?, text("locator")?, text("lang")?);
         let (kind, rule, detail) = (text("kind")?, text("rule")?, text("detail")?);
+        let excerpt = text("excerpt")?;
         for row in 0..batch.num_rows() {
             dropped.push(Dropped {
                 id: id_at(ids, row),
@@ -147,6 +201,7 @@ pub fn read_dropped(path: &Path) -> Result<Vec<Dropped>, FormatError> {
                 kind: parse_kind(path, kind.value(row))?,
                 rule: rule.value(row).to_owned(),
                 detail: detail.value(row).to_owned(),
+                excerpt: excerpt.value(row).to_owned(),
             });
         }
     }
@@ -186,32 +241,46 @@ fn append_documents(
     Ok(())
 }
 
-fn write_parquet(
-    folder: &Path,
-    name: &str,
-    columns: Vec<(&str, ArrayRef)>,
-    nullable: &[&str],
-) -> Result<FileEntry, FormatError> {
-    let file = AtomicFile::create(folder, name)?;
-    let path = file.path();
-    let fields: Vec<Field> = columns
-        .iter()
-        .map(|(name, array)| Field::new(*name, array.data_type().clone(), nullable.contains(name)))
-        .collect();
-    let n_rows = columns.first().map_or(0, |(_, array)| array.len()) as u64;
-    let schema = Arc::new(Schema::new(fields));
-    let batch = RecordBatch::try_new(schema.clone(), columns.into_iter().map(|(_, array)| array).collect())
-        .map_err(|source| FormatError::Arrow { path: path.clone(), source })?;
-    let level = ZstdLevel::try_new(3).expect("3 is a zstd level");
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(level))
-        .set_created_by(format!("moso documents format {DOCUMENTS_FORMAT}"))
-        .build();
-    let failed = |source| FormatError::Parquet { path: path.clone(), source };
-    let mut writer = ArrowWriter::try_new(file, schema, Some(properties)).map_err(failed)?;
-    writer.write(&batch).map_err(failed)?;
-    let file = writer.into_inner().map_err(failed)?;
-    Ok(file.finish(n_rows)?)
+/// A Parquet file while it is written; each call of `write` with rows makes a row group.
+struct RowsWriter {
+    path: PathBuf,
+    /// The file until its columns are known.
+    file: Option<AtomicFile>,
+    writer: Option<ArrowWriter<AtomicFile>>,
+    n_rows: u64,
+}
+
+impl RowsWriter {
+    fn create(folder: &Path, name: &str) -> Result<Self, FormatError> {
+        let file = AtomicFile::create(folder, name)?;
+        Ok(Self { path: file.path(), file: Some(file), writer: None, n_rows: 0 })
+    }
+
+    fn write(&mut self, columns: Vec<(&str, ArrayRef)>, nullable: &[&str]) -> Result<(), FormatError> {
+        let field =
+            |(name, array): &(&str, ArrayRef)| Field::new(*name, array.data_type().clone(), nullable.contains(name));
+        let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
+        let failed = |source| FormatError::Parquet { path: self.path.clone(), source };
+        if let Some(file) = self.file.take() {
+            let level = ZstdLevel::try_new(3).expect("3 is a zstd level");
+            let properties = WriterProperties::builder()
+                .set_compression(Compression::ZSTD(level))
+                .set_created_by(format!("moso documents format {DOCUMENTS_FORMAT}"))
+                .build();
+            self.writer = Some(ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(failed)?);
+        }
+        let batch = RecordBatch::try_new(schema, columns.into_iter().map(|(_, array)| array).collect())
+            .map_err(|source| FormatError::Arrow { path: self.path.clone(), source })?;
+        self.n_rows += batch.num_rows() as u64;
+        let writer = self.writer.as_mut().expect("made by the first call");
+        writer.write(&batch).and_then(|()| writer.flush()).map_err(failed)
+    }
+
+    fn finish(self) -> Result<FileEntry, FormatError> {
+        let failed = |source| FormatError::Parquet { path: self.path.clone(), source };
+        let writer = self.writer.expect("made by the first call of write");
+        Ok(writer.into_inner().map_err(failed)?.finish(self.n_rows)?)
+    }
 }
 
 fn read_parquet(path: &Path) -> Result<Vec<RecordBatch>, FormatError> {

@@ -35,9 +35,12 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-pub use count::{Count, Share};
+pub use count::{ByteSize, Count, Share};
 pub use document::{DocId, Document, Dropped, Kind};
-pub use documents::{DOCUMENTS_FORMAT, FormatError, read_documents, read_dropped, write_documents, write_dropped};
+pub use documents::{
+    DOCUMENTS_FORMAT, DocumentsWriter, DroppedWriter, FormatError, read_documents, read_dropped, write_documents,
+    write_dropped,
+};
 pub use files::{AtomicFile, FileError, StageFolder, write_atomically};
 pub use hash::{Hash, hash_bytes, hash_file};
 pub use manifest::{FileEntry, Manifest, ManifestError, Parent, Tally};

@@ -41,7 +41,8 @@ fn segment(row_start: u32, len: u32, loss: Option<Vec<Span>>) -> Segment {
 fn documents_and_dropped_come_back() {
     let folder = tempfile::tempdir().unwrap();
     let documents: Vec<Document> = (0..5).map(document).collect();
-    let entry = write_documents(folder.path(), "part.parquet", &documents, &["length", "score"]).unwrap();
+    let entry =
+        write_documents(folder.path(), "part.parquet", &documents, &["length".to_owned(), "score".to_owned()]).unwrap();
     assert_eq!(entry.rows, 5);
     let (read, names) = read_documents(&folder.path().join("part.parquet")).unwrap();
     assert_eq!((read, names), (documents, vec!["length".to_owned(), "score".to_owned()]));
@@ -54,6 +55,7 @@ fn documents_and_dropped_come_back() {
         kind: Kind::Plain,
         rule: "language".into(),
         detail: "fr 0.99".into(),
+        excerpt: "Il était une fois".into(),
     }];
     write_dropped(folder.path(), "dropped.parquet", &dropped).unwrap();
     assert_eq!(read_dropped(&folder.path().join("dropped.parquet")).unwrap(), dropped);
@@ -164,7 +166,8 @@ fn a_folder_of_somebody_else_is_left_alone() {
 fn a_full_disk_is_told_apart() {
     let folder = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink("/dev/full", folder.path().join("part.parquet.partial")).unwrap();
-    let error = write_documents(folder.path(), "part.parquet", &[document(1)], &["a", "b"]).unwrap_err();
+    let error =
+        write_documents(folder.path(), "part.parquet", &[document(1)], &["a".to_owned(), "b".to_owned()]).unwrap_err();
     assert!(error.is_out_of_space(), "{error:?}");
     assert!(!folder.path().join("part.parquet").exists());
 }

@@ -5,18 +5,27 @@
 //! `TryFrom` and [`resolve_sources`].
 
 use std::collections::BTreeSet;
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
-use corpus::{Count, Kind, Share};
+use corpus::{ByteSize, Count, Kind, Share};
 use serde::de::{Deserializer, Error as _, Unexpected};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::duplicates::Duplicates;
+use crate::language::Unit;
+use crate::rules::Rules;
+pub use crate::rules::{ChineseRules, EnglishRules};
 use crate::template::{FieldPath, Template};
 
 /// Hash functions a document's sketch may have; beyond this, sketches outweigh the texts.
 const HASHES_MAX: u32 = 1024;
+
+/// Characters a document may have at most: its pieces are numbered in 26 bits.
+const DOCUMENT_CHARS_MAX: u64 = 50_000_000;
+
+/// Below this a shard at work and the buffers of a sort don't fit.
+const MEMORY_MIN: u64 = 256 << 20;
 
 /// One `[[source]]`, checked and with its path resolved.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -91,12 +100,17 @@ pub struct IngestConfig {
     pub bad_records_max: u64,
     /// Longer documents are dropped.
     pub document_chars_max: u64,
-    /// Quality rules for plain English.
-    pub english: EnglishRules,
-    /// Quality rules for plain Chinese.
-    pub chinese: ChineseRules,
+    /// Accepted languages whose documents are measured only.
+    pub unjudged_languages: Vec<String>,
+    /// Quality rules for plain English, where it is accepted and judged.
+    pub english: Option<EnglishRules>,
+    /// Quality rules for plain Chinese, where it is accepted and judged.
+    pub chinese: Option<ChineseRules>,
     /// What counts as a duplicate.
     pub duplicates: Duplicates,
+    /// Bytes of memory that may be used. Cannot change results, so it is not among the settings of the manifest.
+    #[serde(skip)]
+    pub memory: u64,
 }
 
 /// What to do with Traditional Chinese.
@@ -107,84 +121,6 @@ pub enum ChineseScript {
     Keep,
 }
 
-/// `[ingest.english]`: Gopher's and FineWeb's rules, by words.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EnglishRules {
-    /// Words.
-    pub words_min: u32,
-    /// Characters of a word, on average.
-    pub mean_word_length_min: NotNegative,
-    /// Characters of a word, on average.
-    pub mean_word_length_max: NotNegative,
-    /// Share of words with at least one letter.
-    pub letter_ratio_min: Share,
-    /// How many of Gopher's stop words occur.
-    pub stop_words_min: u32,
-    /// Number signs or ellipses a word, whichever are more.
-    pub symbol_ratio_max: Share,
-    /// Share of lines that start with a bullet.
-    pub bullet_lines_max: Share,
-    /// Share of lines that end in an ellipsis.
-    pub ellipsis_lines_max: Share,
-    /// Share of characters in lines that stood before.
-    pub duplicate_line_ratio_max: Share,
-    /// Share of characters in the most frequent pair of words.
-    pub top_ngram_ratio_max: Share,
-}
-
-/// `[ingest.chinese]`: the same questions asked by characters, since Chinese does not put spaces between words.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ChineseRules {
-    /// Characters other than white space; here and below, a run of the same symbol (a ruler) counts once.
-    pub chars_min: u32,
-    /// Share of Han characters among letters, Han characters and digits.
-    pub han_ratio_min: Share,
-    /// Share of punctuation and symbols.
-    pub punctuation_ratio_max: Share,
-    /// Share of digits.
-    pub digit_ratio_max: Share,
-    /// How many of the stop characters (的了是在不…) occur, in documents of `stop_chars_from` characters or more.
-    pub stop_chars_min: u32,
-    /// Where [`ChineseRules::stop_chars_min`] begins to apply: a title or a list may do without.
-    pub stop_chars_from: u32,
-    /// Share of lines that start with a bullet.
-    pub bullet_lines_max: Share,
-    /// Share of lines that end in an ellipsis.
-    pub ellipsis_lines_max: Share,
-    /// Share of characters in lines that stood before.
-    pub duplicate_line_ratio_max: Share,
-    /// Share of characters in the most frequent four characters.
-    pub top_ngram_ratio_max: Share,
-    /// Share of characters in runs of ten characters that stood before.
-    pub repeated_ngram_ratio_max: Share,
-}
-
-/// `[ingest.duplicates]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Duplicates {
-    /// Drop documents that differ only in case and white space from an earlier one.
-    pub exact: bool,
-    /// Drop documents that share most of their shingles with an earlier one; left out, none are.
-    pub near: Option<NearDuplicates>,
-}
-
-/// `[ingest.duplicates.near]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NearDuplicates {
-    /// Groups of hashes; two documents that agree in one group are compared.
-    pub bands: NonZeroU32,
-    /// Hashes in a group.
-    pub rows: NonZeroU32,
-    /// Words in a shingle of a language that puts spaces between words.
-    pub shingle_words: NonZeroU32,
-    /// Characters in a shingle of any other language.
-    pub shingle_chars: NonZeroU32,
-    /// Least Jaccard similarity of the full sets of shingles.
-    pub jaccard_min: Share,
 }
 
 /// A finite number that is zero or more.
@@ -218,8 +154,11 @@ pub struct RawIngest {
     chinese_script: ChineseScript,
     bad_records_max: Count,
     document_chars_max: Count,
-    english: EnglishRules,
-    chinese: ChineseRules,
+    memory: ByteSize,
+    #[serde(default)]
+    unjudged_languages: Vec<LanguageCode>,
+    english: Option<EnglishRules>,
+    chinese: Option<ChineseRules>,
     duplicates: Duplicates,
 }
 
@@ -253,15 +192,50 @@ pub enum ConfigError {
     /// No language, or one language twice.
     #[error("ingest.languages must name each accepted language once")]
     Languages,
+    /// A language that is accepted, and for which nothing was said of its quality.
+    #[error(
+        "ingest.languages accepts {language:?}, and nothing judges its documents: {}",
+        match section {
+            Some(section) => format!(
+                "write a set of rules under [ingest.{section}], or name the language in ingest.unjudged_languages"
+            ),
+            None => "there are no rules for it, so name it in ingest.unjudged_languages to take it as it is".to_owned(),
+        }
+    )]
+    NotJudged {
+        /// The language.
+        language: String,
+        /// Where its rules would stand, where there are any.
+        section: Option<&'static str>,
+    },
+    /// Rules, or leave to do without, for a language that isn't accepted.
+    #[error("{key} is about {language:?}, which ingest.languages does not accept")]
+    NotAccepted {
+        /// The key.
+        key: &'static str,
+        /// The language.
+        language: String,
+    },
+    /// A language that is to be judged and not to be judged.
+    #[error("ingest.unjudged_languages names {language:?}, which [ingest.{section}] has rules for")]
+    JudgedAndNot {
+        /// The language.
+        language: String,
+        /// Where its rules stand.
+        section: &'static str,
+    },
     /// A limit that no document keeps.
     #[error("ingest.{key}_min is above ingest.{key}_max")]
     Crossed {
         /// The key without its ending.
         key: &'static str,
     },
-    /// A limit at zero, which drops everything.
-    #[error("ingest.document_chars_max must be at least 1")]
-    NoCharacters,
+    /// A limit at zero, which drops everything, or beyond what a document may have.
+    #[error("ingest.document_chars_max must lie between 1 and {}", Count(DOCUMENT_CHARS_MAX))]
+    Characters,
+    /// Too little to hold a shard at each step.
+    #[error("ingest.memory must be at least {}", ByteSize(MEMORY_MIN))]
+    Memory,
     /// Too many hashes.
     #[error("ingest.duplicates.near: {bands} bands of {rows} rows are more than {HASHES_MAX} hashes")]
     Hashes {
@@ -371,6 +345,8 @@ impl TryFrom<RawIngest> for IngestConfig {
             chinese_script,
             bad_records_max: Count(bad_records_max),
             document_chars_max: Count(document_chars_max),
+            memory: ByteSize(memory),
+            unjudged_languages,
             english,
             chinese,
             duplicates,
@@ -380,11 +356,17 @@ impl TryFrom<RawIngest> for IngestConfig {
         if languages.is_empty() || n_different != languages.len() {
             return Err(ConfigError::Languages);
         }
-        if document_chars_max == 0 {
-            return Err(ConfigError::NoCharacters);
+        if document_chars_max == 0 || document_chars_max > DOCUMENT_CHARS_MAX {
+            return Err(ConfigError::Characters);
         }
-        if english.mean_word_length_min > english.mean_word_length_max {
-            return Err(ConfigError::Crossed { key: "english.mean_word_length" });
+        if memory < MEMORY_MIN {
+            return Err(ConfigError::Memory);
+        }
+        let unjudged_languages: Vec<String> = unjudged_languages.into_iter().map(|LanguageCode(code)| code).collect();
+        check_judged(&languages, &unjudged_languages, english.as_ref(), chinese.as_ref())?;
+        let crossed = english.as_ref().and_then(EnglishRules::crossed);
+        if let Some(key) = crossed.or_else(|| chinese.as_ref().and_then(ChineseRules::crossed)) {
+            return Err(ConfigError::Crossed { key });
         }
         if let Some(near) = &duplicates.near {
             let (bands, rows) = (near.bands.get(), near.rows.get());
@@ -398,11 +380,60 @@ impl TryFrom<RawIngest> for IngestConfig {
             chinese_script,
             bad_records_max,
             document_chars_max,
+            unjudged_languages,
             english,
             chinese,
             duplicates,
+            memory,
         })
     }
+}
+
+impl IngestConfig {
+    /// What judges plain documents of a language.
+    pub fn rules(&self, language: &str) -> Rules<'_> {
+        match (language, &self.english, &self.chinese) {
+            ("en", Some(english), _) => Rules::English(english),
+            ("zh", _, Some(chinese)) => Rules::Chinese(chinese),
+            _ => Rules::Unjudged(Unit::of(language)),
+        }
+    }
+}
+
+/// Every accepted language either has rules or is said to do without; nothing else does.
+fn check_judged(
+    languages: &[String],
+    unjudged: &[String],
+    english: Option<&EnglishRules>,
+    chinese: Option<&ChineseRules>,
+) -> Result<(), ConfigError> {
+    let sections = [
+        ("en", "english", english.is_some(), english.is_some_and(|rules| !rules.is_empty())),
+        ("zh", "chinese", chinese.is_some(), chinese.is_some_and(|rules| !rules.is_empty())),
+    ];
+    for (language, section, is_there, _) in sections {
+        if is_there && !languages.iter().any(|accepted| accepted == language) {
+            let key = if section == "english" { "ingest.english" } else { "ingest.chinese" };
+            return Err(ConfigError::NotAccepted { key, language: language.into() });
+        }
+    }
+    if let Some(language) = unjudged.iter().find(|language| !languages.contains(language)) {
+        return Err(ConfigError::NotAccepted { key: "ingest.unjudged_languages", language: language.clone() });
+    }
+    for language in languages {
+        let section = sections.iter().find(|(code, ..)| code == language);
+        let has_rules = section.is_some_and(|&(_, _, _, has_rules)| has_rules);
+        let section = section.map(|&(_, section, _, _)| section);
+        match (has_rules, unjudged.contains(language)) {
+            (false, false) => return Err(ConfigError::NotJudged { language: language.clone(), section }),
+            (true, true) => {
+                let section = section.expect("only a section has rules");
+                return Err(ConfigError::JudgedAndNot { language: language.clone(), section });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 impl<'de> Deserialize<'de> for NotNegative {

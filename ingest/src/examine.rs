@@ -7,16 +7,17 @@ use corpus::{DocId, Document, Dropped, Kind};
 use serde_json::{Value, json};
 
 use crate::config::{Content, IngestConfig, Reading, Source};
-use crate::duplicates::{Fingerprint, fingerprint_units};
+use crate::duplicates::{Fingerprint, fingerprint};
+use crate::funnel::Funnel;
 use crate::html::{decode_html, extract_main_text};
 use crate::language::{Language, Unit, detect_language};
-use crate::ngrams::Units;
 use crate::normalise::normalise;
-use crate::read::Record;
-use crate::rules::{Bound, Limit, Measures, measure_units};
+use crate::read::{ReadLimits, Record};
+use crate::rules::{Bound, Limit, Measures, measure};
+use crate::run::{BadRecord, IngestError};
 
-/// Names of the quality signals, in the order of [`signals`].
-pub(crate) const SIGNAL_NAMES: [&str; 8] = [
+/// Names of the signals that come from the document alone, in the order of [`signals`].
+const SIGNAL_NAMES: [&str; N_OWN_SIGNALS] = [
     "lang_confidence",
     "n_chars",
     "mean_word_length",
@@ -27,8 +28,20 @@ pub(crate) const SIGNAL_NAMES: [&str; 8] = [
     "repeated_ngram_ratio",
 ];
 
+/// Where the signals begin that come from the rest of the corpus.
+pub(crate) const N_OWN_SIGNALS: usize = 8;
+
+/// Documents that this one stands for: itself and those that repeat it.
+pub(crate) const CLUSTER_SIZE: usize = 0;
+
+/// Characters that were cut out because they stood in earlier documents.
+pub(crate) const REPEATED_CHARS: usize = 1;
+
 /// Characters of a dropped document that are kept to argue about.
-const EXCERPT_CHARS: usize = 160;
+const EXCERPT_CHARS: usize = 240;
+
+/// Bad records of a shard that are listed; all are counted.
+const BAD_LISTED: usize = 1000;
 
 /// What became of one document.
 #[derive(Debug)]
@@ -36,7 +49,7 @@ pub(crate) enum Examined {
     /// It may stay unless it repeats another one.
     Candidate(Box<Candidate>),
     /// It was dropped.
-    Dropped(Box<Refused>),
+    Dropped(Box<Dropped>),
 }
 
 #[derive(Debug)]
@@ -46,11 +59,19 @@ pub(crate) struct Candidate {
     pub(crate) fingerprint: Fingerprint,
 }
 
-/// A dropped document with the beginning of its text.
-#[derive(Debug)]
-pub(crate) struct Refused {
-    pub(crate) dropped: Dropped,
-    pub(crate) excerpt: String,
+/// What became of some records.
+#[derive(Default)]
+pub(crate) struct Examination {
+    pub(crate) examined: Vec<Examined>,
+    pub(crate) funnel: Funnel,
+    pub(crate) n_bad: u64,
+    /// The first of them.
+    pub(crate) bad: Vec<BadRecord>,
+}
+
+/// The settings with whatever was made of them beforehand.
+pub(crate) struct Examiner<'a> {
+    pub(crate) config: &'a IngestConfig,
 }
 
 /// A document as its source has it.
@@ -62,14 +83,19 @@ struct Found {
 }
 
 /// The names of all rules, in the order in which a document meets them.
-pub(crate) fn rule_names(config: &IngestConfig) -> Vec<&'static str> {
+pub(crate) fn rule_names(config: &IngestConfig) -> Vec<String> {
     let measures = Measures::default();
     let mut names = vec!["unreadable", "empty", "too_long", "language", "language_confidence"];
     names.extend(config.english.limits(&measures).iter().map(|limit| limit.rule));
     names.extend(config.chinese.limits(&measures).iter().map(|limit| limit.rule));
-    names.extend(["duplicates.exact", "duplicates.near"]);
+    names.extend(["duplicates.url", "duplicates.exact", "duplicates.near", "duplicates.repeated"]);
     names.dedup();
-    names
+    names.into_iter().map(str::to_owned).collect()
+}
+
+/// The names of all signals, in the order of [`Document::signals`].
+pub(crate) fn signal_names(_: &IngestConfig) -> Vec<String> {
+    SIGNAL_NAMES.into_iter().chain(["cluster_size", "repeated_chars"]).map(str::to_owned).collect()
 }
 
 /// The beginning of a text, on one line.
@@ -77,20 +103,60 @@ pub(crate) fn excerpt(text: &str) -> String {
     text.chars().take(EXCERPT_CHARS).map(|char| if char == '\n' { ' ' } else { char }).collect()
 }
 
-/// Examines a record. An unreadable one gives a single dropped document.
-pub(crate) fn examine(record: Record, source: &Source, config: &IngestConfig) -> Vec<Examined> {
-    let locator = record.locator;
-    let found = record.bytes.and_then(|bytes| read_documents(&locator, bytes, &source.reading));
-    match found {
-        Ok(found) => found.into_iter().map(|found| examine_document(found, source, config)).collect(),
-        Err(what) => {
-            let found = Found { locator, text: String::new(), url: None, label: None };
-            vec![refuse(&found, source, "unknown", "unreadable", what)]
+impl<'a> Examiner<'a> {
+    pub(crate) fn new(config: &'a IngestConfig) -> Result<Self, IngestError> {
+        Ok(Self { config })
+    }
+
+    /// In JSON a character takes up to 12 bytes (an escaped surrogate pair), and other fields and markup count too, so short
+    /// documents are given room.
+    pub(crate) fn read_limits(&self) -> ReadLimits {
+        const ROOM: u64 = 16 << 20;
+        let record_bytes_max = self.config.document_chars_max.saturating_mul(12).max(ROOM);
+        ReadLimits { record_bytes_max: usize::try_from(record_bytes_max).unwrap_or(usize::MAX / 2) }
+    }
+
+    /// Examines records, each given with the number of its source.
+    pub(crate) fn examine_all(&self, records: Vec<(usize, Record)>, sources: &[Source]) -> Examination {
+        let mut examination = Examination::default();
+        for (source, record) in records {
+            let source = &sources[source];
+            let locator = record.locator;
+            match record.bytes.and_then(|bytes| read_documents(&locator, bytes, &source.reading)) {
+                Ok(found) => found.into_iter().for_each(|found| examination.add(found, source, self.config)),
+                Err(what) => examination.add_bad(locator, what, source),
+            }
         }
+        examination
     }
 }
 
-fn examine_document(mut found: Found, source: &Source, config: &IngestConfig) -> Examined {
+impl Examination {
+    fn add(&mut self, found: Found, source: &Source, config: &IngestConfig) {
+        self.funnel.count_in(&source.name);
+        let examined = examine_document(found, source, config, &mut self.funnel);
+        if let Examined::Dropped(dropped) = &examined {
+            self.funnel.count_dropped(dropped);
+        }
+        self.examined.push(examined);
+    }
+
+    fn add_bad(&mut self, locator: String, what: String, source: &Source) {
+        self.n_bad += 1;
+        if self.bad.len() < BAD_LISTED {
+            self.bad.push(BadRecord { source: source.name.clone(), locator: locator.clone(), what: what.clone() });
+        }
+        self.funnel.count_in(&source.name);
+        let found = Found { locator, text: String::new(), url: None, label: None };
+        let examined = refuse(&found, source, "unknown", "unreadable", what);
+        if let Examined::Dropped(dropped) = &examined {
+            self.funnel.count_dropped(dropped);
+        }
+        self.examined.push(examined);
+    }
+}
+
+fn examine_document(mut found: Found, source: &Source, config: &IngestConfig, funnel: &mut Funnel) -> Examined {
     found.text = normalise(&found.text);
     if found.text.is_empty() {
         return refuse(&found, source, "unknown", "empty", "nothing is left to read".into());
@@ -112,18 +178,19 @@ fn examine_document(mut found: Found, source: &Source, config: &IngestConfig) ->
         bound: Bound::Min(config.language_confidence_min),
     };
     let unit = Unit::of(language.code);
-    let units = Units::new(&found.text, unit);
-    let measures = measure_units(&found.text, &units, unit);
+    let measures = measure(&found.text, unit);
     let quality = match (source.kind, language.code) {
         (Kind::Plain, "en") => config.english.limits(&measures),
         (Kind::Plain, "zh") => config.chinese.limits(&measures),
         _ => Vec::new(),
     };
-    if let Some(limit) = std::iter::once(confidence).chain(quality).find(Limit::is_broken) {
+    let limits: Vec<Limit> = std::iter::once(confidence).chain(quality).collect();
+    if let Some(limit) = limits.iter().find(|limit| limit.is_broken()) {
         return refuse(&found, source, language.code, limit.rule, limit.to_string());
     }
-    let fingerprint = fingerprint_units(&found.text, &units, language.code, source.kind, &config.duplicates);
+    let fingerprint = fingerprint(&found.text, language.code, source.kind, None, &config.duplicates);
     let document = document(&found, source, &language, &measures);
+    funnel.note_passed(&document, &found.locator, &limits, &excerpt(&found.text));
     Examined::Candidate(Box::new(Candidate {
         document: Document { text: found.text, url: found.url, ..document },
         locator: found.locator,
@@ -152,7 +219,7 @@ fn document(found: &Found, source: &Source, language: &Language, measures: &Meas
 }
 
 fn signals(language: &Language, measures: &Measures) -> Vec<f32> {
-    let signals: [f64; SIGNAL_NAMES.len()] = [
+    let own: [f64; N_OWN_SIGNALS] = [
         language.confidence,
         measures.n_chars as f64,
         measures.mean_word_length,
@@ -162,7 +229,8 @@ fn signals(language: &Language, measures: &Measures) -> Vec<f32> {
         measures.top_ngram_ratio,
         measures.repeated_ngram_ratio,
     ];
-    signals.into_iter().map(|signal| signal as f32).collect()
+    // Of the signals that come from the rest of the corpus nothing is known yet.
+    own.into_iter().chain([1.0, 0.0]).map(|signal| signal as f32).collect()
 }
 
 fn refuse(found: &Found, source: &Source, lang: &str, rule: &str, detail: String) -> Examined {
@@ -174,8 +242,9 @@ fn refuse(found: &Found, source: &Source, lang: &str, rule: &str, detail: String
         kind: source.kind,
         rule: rule.to_owned(),
         detail,
+        excerpt: excerpt(&found.text),
     };
-    Examined::Dropped(Box::new(Refused { dropped, excerpt: excerpt(&found.text) }))
+    Examined::Dropped(Box::new(dropped))
 }
 
 fn read_documents(locator: &str, bytes: Vec<u8>, reading: &Reading) -> Result<Vec<Found>, String> {

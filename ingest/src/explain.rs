@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::config::{ChineseScript, Content, IngestConfig, Reading, Source};
-use crate::rules::{Limit, Measures};
+use crate::rules::{Limit, Rules};
 
 /// What would be read, dropped and compared.
 pub fn explain(sources: &[Source], config: &IngestConfig) -> String {
@@ -22,13 +22,8 @@ pub fn explain(sources: &[Source], config: &IngestConfig) -> String {
         &format!("language: {} at {} or surer", config.languages.join(", "), config.language_confidence_min),
     );
     push(&mut plan, "chinese script: kept as it is");
-    let (english, chinese) = (config.english.limits(&Measures::default()), config.chinese.limits(&Measures::default()));
-    for Limit { rule, bound, .. } in english.iter().chain(&chinese) {
-        let condition = match *rule {
-            "chinese.stop_chars" => format!(", from {} characters on", config.chinese.stop_chars_from),
-            _ => String::new(),
-        };
-        push(&mut plan, &format!("{rule}: {bound}{condition}"));
+    for language in &config.languages {
+        push_rules(&mut plan, language, config);
     }
     push(&mut plan, &format!("duplicates.exact: {}", if config.duplicates.exact { "dropped" } else { "kept" }));
     push(
@@ -46,6 +41,17 @@ pub fn explain(sources: &[Source], config: &IngestConfig) -> String {
 
 fn push(plan: &mut String, line: &str) {
     writeln!(plan, "  {line}").expect("a string takes every line");
+}
+
+/// The rules for one language, one a line.
+fn push_rules(plan: &mut String, language: &str, config: &IngestConfig) {
+    let rules = config.rules(language);
+    if let Rules::Unjudged(_) = rules {
+        push(plan, &format!("{language}: measured, not judged"));
+    }
+    for Limit { rule, bound, .. } in rules.limits() {
+        push(plan, &format!("{rule}: {bound}{}", rules.condition(rule)));
+    }
 }
 
 fn describe(reading: &Reading) -> String {

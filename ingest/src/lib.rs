@@ -6,8 +6,8 @@
 //!
 //! A record passes, in this order: reading (an unreadable one is counted, and an error beyond a limit), main text where
 //! it is a web page ([`extract_main_text`]), Unicode repair ([`fn@normalise`]), length, language ([`detect_language`]), the
-//! quality rules of its language ([`measure`], [`EnglishRules::limits`], [`ChineseRules::limits`]), then duplicates
-//! ([`find_duplicates`]). English and Chinese have rules, shingles and thresholds of their own everywhere.
+//! quality rules of its language ([`judge`], [`EnglishRules`], [`ChineseRules`]), then duplicates
+//! ([`Duplicates`]). English and Chinese have rules, shingles and thresholds of their own everywhere.
 //!
 //! ```
 //! let language = ingest::detect_language("竹子先长根，后长高。");
@@ -24,14 +24,19 @@
 mod config;
 mod template;
 
+mod boilerplate;
 mod html;
 mod language;
+mod misreading;
 mod ngrams;
 mod normalise;
+mod privacy;
 mod read;
 
 mod duplicates;
 mod rules;
+
+mod sort;
 
 mod examine;
 mod explain;
@@ -42,15 +47,22 @@ mod run;
 mod tests;
 
 pub use config::{
-    ChineseRules, ChineseScript, ConfigError, Content, Duplicates, EnglishRules, IngestConfig, NearDuplicates,
-    NotNegative, RawIngest, RawSource, Reading, Source, resolve_sources,
+    ChineseRules, ChineseScript, ConfigError, Content, EnglishRules, IngestConfig, NotNegative, RawIngest, RawSource,
+    Reading, Source, resolve_sources,
 };
-pub use duplicates::{Duplicate, Fingerprint, find_duplicates, fingerprint};
+pub use duplicates::{
+    Duplicates, Fingerprint, NearDuplicates, RepeatedPieces, RepeatedSpans, Repeats, fingerprint, proposed,
+};
 pub use explain::explain;
 pub use html::{HtmlError, decode_html, extract_main_text};
 pub use language::{Language, Script, Unit, detect_language};
-pub use normalise::normalise;
+pub use normalise::{Normalise, Normalised, UnicodeForm, normalise, normalise_with};
+pub use privacy::{Privacy, Private, PrivateCounts, PrivateSpan, find_private, replace_private};
 pub use read::ReadError;
-pub use rules::{Bound, Limit, Measures, measure};
-pub use run::{IngestError, Progress, run, source_parents};
+pub use rules::{
+    Bound, C4, C4Measures, ChineseLines, ChineseQuality, ChineseRepetition, ChineseSpam, FineWeb, GopherQuality,
+    GopherRepetition, Judgement, Limit, LineMeasures, Measures, QUALITY_SIGNALS, Repetition, Rules, Scope, Scratch,
+    SpamMeasures, judge, signals,
+};
+pub use run::{IngestError, Progress, Tell, run, source_parents};
 pub use template::{FieldError, FieldPath, Template, TemplateError};

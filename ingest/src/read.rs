@@ -82,8 +82,6 @@ pub(crate) struct SourceFile {
 /// A piece of a source file that should be one document, or two.
 #[derive(Debug)]
 pub(crate) struct Record {
-    /// Which source.
-    pub(crate) source: usize,
     pub(crate) locator: String,
     /// Its bytes, or why there are none.
     pub(crate) bytes: Result<Vec<u8>, String>,
@@ -139,11 +137,23 @@ fn io_error(path: &Path, source: io::Error) -> ReadError {
     ReadError::Io { path: path.to_owned(), source }
 }
 
-/// Reads the records of all sources, in order.
+/// What reading may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReadLimits {
+    pub(crate) record_bytes_max: usize,
+}
+
+impl Record {
+    pub(crate) fn n_bytes(&self) -> usize {
+        self.bytes.as_ref().map_or(0, Vec::len)
+    }
+}
+
+/// Reads the records of a source's files, in order.
 pub(crate) struct RecordReader<'a> {
-    sources: &'a [Source],
+    source: &'a Source,
     /// Files still to be read, the next one last.
-    files: Vec<(usize, SourceFile)>,
+    files: Vec<SourceFile>,
     open: Option<OpenFile<'a>>,
     record_bytes_max: usize,
     n_bytes_read: Arc<AtomicU64>,
@@ -151,7 +161,6 @@ pub(crate) struct RecordReader<'a> {
 }
 
 struct OpenFile<'a> {
-    source: usize,
     file: SourceFile,
     reader: Box<dyn BufRead + Send>,
     cut: Cut<'a>,
@@ -167,18 +176,19 @@ enum Cut<'a> {
 }
 
 impl<'a> RecordReader<'a> {
-    /// `files` are those of each source, in order.
-    pub(crate) fn new(sources: &'a [Source], files: Vec<Vec<SourceFile>>, record_bytes_max: usize) -> Self {
-        let in_order =
-            files.into_iter().enumerate().flat_map(|(source, files)| files.into_iter().map(move |file| (source, file)));
-        let mut files: Vec<_> = in_order.collect();
+    pub(crate) fn new(
+        source: &'a Source,
+        mut files: Vec<SourceFile>,
+        limits: ReadLimits,
+        n_bytes_read: Arc<AtomicU64>,
+    ) -> Self {
         files.reverse();
-        Self { sources, files, open: None, record_bytes_max, n_bytes_read: Arc::default(), error: None }
+        Self { source, files, open: None, record_bytes_max: limits.record_bytes_max, n_bytes_read, error: None }
     }
 
-    /// Compressed bytes read so far.
-    pub(crate) fn n_bytes_read(&self) -> u64 {
-        self.n_bytes_read.load(Ordering::Relaxed)
+    /// Passes over records that were read before.
+    pub(crate) fn skip_records(&mut self, n: u64) -> Result<(), ReadError> {
+        (0..n).try_for_each(|_| self.next_record().map(drop))
     }
 
     /// The next records; empty at the end. Records before an error are handed out before the error is.
@@ -204,8 +214,8 @@ impl<'a> RecordReader<'a> {
     fn next_record(&mut self) -> Result<Option<Record>, ReadError> {
         loop {
             if self.open.is_none() {
-                let Some((source, file)) = self.files.pop() else { return Ok(None) };
-                self.open = Some(open_file(source, &self.sources[source], file, &self.n_bytes_read)?);
+                let Some(file) = self.files.pop() else { return Ok(None) };
+                self.open = Some(open_file(self.source, file, &self.n_bytes_read)?);
             }
             let open = self.open.as_mut().expect("opened above");
             match read_record(open, self.record_bytes_max)? {
@@ -217,7 +227,6 @@ impl<'a> RecordReader<'a> {
 }
 
 fn open_file<'a>(
-    source: usize,
     settings: &'a Source,
     file: SourceFile,
     n_bytes_read: &Arc<AtomicU64>,
@@ -243,7 +252,7 @@ fn open_file<'a>(
         Reading::Text { separator: Some(separator) } => Cut::Separator(separator),
         Reading::Text { separator: None } | Reading::Html => Cut::WholeFile,
     };
-    Ok(OpenFile { source, file, reader, cut, n_records: 0 })
+    Ok(OpenFile { file, reader, cut, n_records: 0 })
 }
 
 /// The next record of a file. Empty lines and pieces are passed over, but counted.
@@ -272,7 +281,7 @@ fn read_record(open: &mut OpenFile<'_>, n_bytes_max: usize) -> Result<Option<Rec
             Cut::WholeFile => open.file.relative.clone(),
             Cut::Lines | Cut::Separator(_) => format!("{}:{}", open.file.relative, open.n_records),
         };
-        return Ok(Some(Record { source: open.source, locator, bytes }));
+        return Ok(Some(Record { locator, bytes }));
     }
 }
 

@@ -26,33 +26,98 @@ language_confidence_min = 0.5
 chinese_script = "keep"
 bad_records_max = 0
 document_chars_max = "1M"
+memory = "1GiB"
 
-[ingest.english]
-words_min = 20
+[ingest.english.gopher_quality]
+words_min = 50
+words_max = 100_000
 mean_word_length_min = 3.0
-mean_word_length_max = 12.0
-letter_ratio_min = 0.6
-stop_words_min = 1
+mean_word_length_max = 10.0
 symbol_ratio_max = 0.1
 bullet_lines_max = 0.9
 ellipsis_lines_max = 0.3
-duplicate_line_ratio_max = 0.3
-top_ngram_ratio_max = 0.2
+letter_ratio_min = 0.8
+stop_words_min = 2
 
-[ingest.chinese]
-chars_min = 30
+[ingest.english.gopher_repetition]
+duplicate_paragraphs_max = 0.3
+duplicate_paragraph_chars_max = 0.2
+duplicate_lines_max = 0.3
+duplicate_line_chars_max = 0.2
+top_2_words_max = 0.2
+top_3_words_max = 0.18
+top_4_words_max = 0.16
+duplicate_5_words_max = 0.15
+duplicate_6_words_max = 0.14
+duplicate_7_words_max = 0.13
+duplicate_8_words_max = 0.12
+duplicate_9_words_max = 0.11
+duplicate_10_words_max = 0.1
+
+[ingest.english.c4]
+only_lines_that_end_in_marks = false
+line_words_min = 3
+word_chars_max = 1000
+without_javascript = true
+without_policies = true
+without_citations = true
+without_lorem_ipsum = true
+without_curly_brackets = true
+sentences_min = 5
+
+[ingest.english.fineweb]
+terminal_lines_min = 0.12
+short_lines_max = 0.67
+short_line_chars = 30
+duplicate_line_chars_max = 0.01
+newline_ratio_max = 0.3
+
+[ingest.chinese.quality]
+chars_min = 50
+chars_max = 1_000_000
 han_ratio_min = 0.25
-punctuation_ratio_max = 0.35
+punctuation_ratio_min = 0.01
+punctuation_ratio_max = 0.4
 digit_ratio_max = 0.3
+symbol_ratio_max = 0.06
+bracket_ratio_max = 0.1
 stop_chars_min = 2
 stop_chars_from = 200
 bullet_lines_max = 0.9
 ellipsis_lines_max = 0.3
-duplicate_line_ratio_max = 0.3
-top_ngram_ratio_max = 0.3
-repeated_ngram_ratio_max = 0.6
+distinct_ratio_min = 0.02
+entropy_min = 3.0
+
+[ingest.chinese.repetition]
+duplicate_paragraphs_max = 0.3
+duplicate_paragraph_chars_max = 0.2
+duplicate_lines_max = 0.287
+duplicate_line_chars_max = 0.2
+top_4_chars_max = 0.256
+top_6_chars_max = 0.201
+top_8_chars_max = 0.171
+duplicate_9_chars_max = 0.198
+duplicate_11_chars_max = 0.182
+duplicate_13_chars_max = 0.167
+duplicate_14_chars_max = 0.154
+duplicate_16_chars_max = 0.14
+duplicate_18_chars_max = 0.127
+
+[ingest.chinese.lines]
+terminal_lines_min = 0.106
+short_lines_max = 0.8
+short_line_chars = 10
+duplicate_line_chars_max = 0.1
+newline_ratio_max = 0.11
+more_lines_max = 0.3
+
+[ingest.chinese.spam]
+gambling_max = 15.0
+adult_max = 15.0
+promotion_max = 15.0
 
 [ingest.duplicates]
+url = true
 exact = true
 
 [ingest.duplicates.near]
@@ -61,6 +126,7 @@ rows = 8
 shingle_words = 5
 shingle_chars = 5
 jaccard_min = 0.75
+compared_max = 64
 "#;
 
 /// A source of running text that is one JSON file.
@@ -115,10 +181,16 @@ pub(crate) fn run_on(sources: &[Source], config: &IngestConfig, n_threads: usize
         let parents = crate::source_parents(sources)?;
         crate::run(sources, config, out.path(), &corpus::Settings::default(), parents, &go_on)
     })?;
-    let (documents_folder, dropped_folder) = (out.path().join("documents"), out.path().join("dropped"));
+    let output = read_output(out.path());
+    assert_eq!(output.manifest, manifest);
+    Ok(output)
+}
+
+pub(crate) fn read_output(out: &Path) -> Output {
+    let (documents_folder, dropped_folder) = (out.join("documents"), out.join("dropped"));
+    let manifest = Manifest::read(&documents_folder).unwrap();
     let dropped_manifest = Manifest::read(&dropped_folder).unwrap();
-    assert_eq!(Manifest::read(&documents_folder).unwrap(), manifest);
-    assert!(corpus::verify_tree(out.path()).unwrap().is_clean());
+    assert!(corpus::verify_tree(out).unwrap().is_clean());
     let mut paths = manifest.paths(&documents_folder);
     let documents = paths.iter().flat_map(|path| read_documents(path).unwrap().0).collect();
     let dropped_paths = dropped_manifest.paths(&dropped_folder);
@@ -126,7 +198,7 @@ pub(crate) fn run_on(sources: &[Source], config: &IngestConfig, n_threads: usize
     paths.extend(dropped_paths);
     paths.extend([documents_folder.join(Manifest::NAME), dropped_folder.join(Manifest::NAME)]);
     let bytes = paths.iter().map(|path| fs::read(path).unwrap()).collect();
-    Ok(Output { manifest, documents, dropped, bytes })
+    Output { manifest, documents, dropped, bytes }
 }
 
 /// JSON lines with a field `text`.

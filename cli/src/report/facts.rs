@@ -39,6 +39,8 @@ pub(crate) struct Corpus {
     pub(crate) funnel: Vec<Dropped>,
     pub(crate) by_source: Vec<SourceCount>,
     pub(crate) samples: Vec<DroppedSample>,
+    /// Documents that stayed, but only just, by the rule that nearly took them.
+    pub(crate) passed: Vec<DroppedSample>,
     /// Documents, bytes and tokens that were kept, by language, source and kind.
     #[serde(skip)]
     pub(crate) kept: Vec<Tally>,

@@ -99,6 +99,7 @@ fn corpus() -> Corpus {
         n_dropped: 4,
         funnel: vec![dropped("language", "fr", 1), dropped("english.words", "en", 3)],
         by_source: vec![web],
+        passed: Vec::new(),
         samples: vec![DroppedSample { rule: "language".into(), text: "<b>oui</b>".into(), ..DroppedSample::default() }],
         kept: vec![kept("en", 5), kept("zh", 3)],
         n_ids: 128,

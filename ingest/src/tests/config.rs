@@ -42,7 +42,7 @@ fn settings_that_contradict_each_other_are_refused() {
         ("[\"en\", \"zh\"]", "[]", ConfigError::Languages),
         ("[\"en\", \"zh\"]", "[\"en\", \"en\"]", ConfigError::Languages),
         ("length_max = 12.0", "length_max = 2.0", ConfigError::Crossed { key: "english.mean_word_length" }),
-        ("\"1M\"", "0", ConfigError::NoCharacters),
+        ("\"1M\"", "0", ConfigError::Characters),
         ("bands = 14", "bands = 1000", ConfigError::Hashes { bands: 1000, rows: 8 }),
         ("bands = 14", "bands = 4294967295", ConfigError::Hashes { bands: u32::MAX, rows: 8 }),
     ] {

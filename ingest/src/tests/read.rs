@@ -10,7 +10,9 @@ use flate2::write::GzEncoder;
 use proptest::prelude::*;
 
 use super::{PLAIN, sources};
-use crate::read::{RecordReader, list_files};
+use std::sync::Arc;
+
+use crate::read::{ReadLimits, RecordReader, list_files};
 use crate::{ReadError, Source};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -39,17 +41,21 @@ fn read_all(sources: &[Source], n_bytes_max: usize) -> (Records, Option<ReadErro
         Ok(files) => files,
         Err(error) => return (Vec::new(), Some(error)),
     };
-    let mut reader = RecordReader::new(sources, files, n_bytes_max);
+    let limits = ReadLimits { record_bytes_max: n_bytes_max };
     let mut records = Vec::new();
-    loop {
-        match reader.next_batch() {
+    let mut readers = sources.iter().zip(files);
+    let mut next = || readers.next().map(|(source, files)| RecordReader::new(source, files, limits, Arc::default()));
+    let mut reader = next();
+    while let Some(open) = &mut reader {
+        match open.next_batch() {
             Err(error) => return (records, Some(error)),
-            Ok(batch) if batch.is_empty() => return (records, None),
+            Ok(batch) if batch.is_empty() => reader = next(),
             Ok(batch) => records.extend(batch.into_iter().map(|record| {
                 (record.locator, record.bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
             })),
         }
     }
+    (records, None)
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use corpus::{Document, Kind, Manifest, Settings};
 use proptest::prelude::*;
 
-use super::{Numbers, PLAIN, chinese, english, json_lines, run_on, settings, settings_with, sources};
-use crate::{IngestError, Progress, run, source_parents};
+use super::{Numbers, PLAIN, chinese, english, json_lines, read_output, run_on, settings, settings_with, sources};
+use crate::{IngestConfig, IngestError, Progress, run, source_parents};
 
 const MIXED: &str = r#"
 [[source]]
@@ -88,9 +88,42 @@ fn any_number_of_threads_gives_the_same_bytes() {
     write_mixed(folder.path());
     let sources = sources(MIXED, folder.path());
     let once = run_on(&sources, &settings(), 1).unwrap();
-    for n_threads in [2, 5] {
-        assert!(run_on(&sources, &settings(), n_threads).unwrap().bytes == once.bytes, "{n_threads} threads differ");
+    for (n_threads, memory) in [(2, 1 << 30), (5, 1 << 30), (2, 0)] {
+        let config = IngestConfig { memory, ..settings() };
+        let output = run_on(&sources, &config, n_threads).unwrap();
+        assert!(output.bytes == once.bytes, "{n_threads} threads with {memory} bytes differ");
     }
+}
+
+/// Stopped after every few steps and started again until it ends by itself, a run makes the same bytes, and never reads
+/// again what it had finished.
+#[test]
+fn an_interrupted_run_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    write_mixed(folder.path());
+    let (sources, config) = (sources(MIXED, folder.path()), settings());
+    let once = run_on(&sources, &config, 2).unwrap();
+    let out = folder.path().join("out");
+    let parents = source_parents(&sources).unwrap();
+    let mut n_runs = 0;
+    loop {
+        n_runs += 1;
+        let n_told = AtomicU64::new(0);
+        let stop_soon = |_: Progress| match n_told.fetch_add(1, Ordering::Relaxed) < n_runs * 3 {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        };
+        match run(&sources, &config, &out, &Settings::default(), parents.clone(), &stop_soon) {
+            Err(IngestError::Interrupted) => assert!(n_runs < 200, "the run never ends"),
+            result => {
+                result.unwrap();
+                break;
+            }
+        }
+    }
+    assert!(n_runs > 4, "{n_runs} runs");
+    assert!(read_output(&out).bytes == once.bytes);
+    assert!(!out.join("ingest-work").exists());
 }
 
 #[test]
@@ -140,7 +173,7 @@ fn documents_carry_where_they_come_from() {
     assert_eq!(labels, [Some(true), Some(false), Some(false)]);
     assert_eq!(of("judged")[0].kind, Kind::Proposition);
     assert!(of("novel")[0].meta.contains("\"script\":\"Hans\""));
-    assert!(output.documents.iter().all(|one| one.signals.len() == 8 && !one.text.is_empty()));
+    assert!(output.documents.iter().all(|one| one.signals.len() == 10 && !one.text.is_empty()));
     let near = output.dropped.iter().find(|one| one.rule == "duplicates.near").unwrap();
     let kept = &near.detail[near.detail.find("with ").unwrap() + 5..][..32];
     assert!(output.documents.iter().any(|one| one.id.to_string() == kept), "{}", near.detail);
@@ -205,8 +238,10 @@ fn progress_ends_at_the_size_of_the_sources() {
     fs::write(folder.path().join("web.jsonl"), &text).unwrap();
     let n_bytes_read = AtomicU64::new(0);
     let watch = |progress: Progress| {
-        assert_eq!(progress.n_bytes, text.len() as u64);
-        n_bytes_read.store(progress.n_bytes_read, Ordering::Relaxed);
+        if progress.phase == "reading" {
+            assert_eq!(progress.n_all, text.len() as u64);
+            n_bytes_read.store(progress.n_done, Ordering::Relaxed);
+        }
         ControlFlow::Continue(())
     };
     let sources = sources(PLAIN, folder.path());

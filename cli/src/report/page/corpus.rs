@@ -164,9 +164,16 @@ fn describe(rule: &str) -> String {
     words.to_owned()
 }
 
+/// Beginnings of documents on both sides of each rule's limit.
 fn samples(facts: &Facts) -> String {
+    let dropped = sample_list("Read how some of what was dropped begins", &facts.corpus.samples);
+    let passed = sample_list("Read how what only just stayed begins", &facts.corpus.passed);
+    dropped + &passed
+}
+
+fn sample_list(heading: &str, samples: &[DroppedSample]) -> String {
     let mut by_rule: Vec<(&str, Vec<&DroppedSample>)> = Vec::new();
-    for sample in &facts.corpus.samples {
+    for sample in samples {
         match by_rule.iter_mut().find(|(rule, _)| *rule == sample.rule) {
             Some((_, samples)) => samples.push(sample),
             None => by_rule.push((&sample.rule, vec![sample])),
@@ -175,7 +182,7 @@ fn samples(facts: &Facts) -> String {
     if by_rule.is_empty() {
         return String::new();
     }
-    let mut html = String::from("<details class=\"box\"><summary>Read how some of what was dropped begins</summary>\n");
+    let mut html = format!("<details class=\"box\"><summary>{heading}</summary>\n");
     for (rule, samples) in by_rule {
         let rule = format!("{} <code class=\"rule\">{}</code>", describe(rule), escape(rule));
         let _ = write!(html, "<details><summary>{rule}</summary>\n<ul class=\"dropped-list\">\n");

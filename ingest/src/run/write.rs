@@ -1,0 +1,206 @@
+//! The third pass: shards into `documents/` and `dropped/`, a group of shards to a part.
+//!
+//! Where groups end depends on the candidates alone, so parts are the same whatever the number of threads.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use corpus::{Document, DocumentsWriter, Dropped, DroppedWriter, FileEntry};
+
+use super::decide::Decisions;
+use super::examine_all::checked;
+use super::parallel::in_parallel;
+use super::shards::{Shard, WorkFolder, id_of};
+use super::{IngestError, Progress, Tell, n_workers};
+use crate::config::IngestConfig;
+use crate::duplicates::{Comparable, Duplicate, Relation, remove_repeats};
+use crate::examine::{CLUSTER_SIZE, N_OWN_SIGNALS, REPEATED_CHARS, excerpt};
+use crate::funnel::Funnel;
+use crate::language::Unit;
+
+/// A group ends with the shard that brings it to so many candidates or so many bytes of text.
+const PART_DOCUMENTS: u64 = 50_000;
+const PART_BYTES: u64 = 128 << 20;
+
+/// What a thread holds at most: the texts of a shard, their columns, the row group being written.
+const WRITER_BYTES: u64 = 128 << 20;
+
+/// Everything the pass needs.
+pub(super) struct WriteJob<'a> {
+    pub(super) work: &'a WorkFolder,
+    pub(super) shards: &'a [Shard],
+    pub(super) decisions: &'a Decisions,
+    pub(super) config: &'a IngestConfig,
+    pub(super) signals: &'a [String],
+    /// The folder of what stays.
+    pub(super) documents: &'a Path,
+    /// The folder of what was dropped.
+    pub(super) dropped: &'a Path,
+}
+
+/// What was written.
+pub(super) struct Written {
+    pub(super) documents: Vec<FileEntry>,
+    pub(super) dropped: Vec<FileEntry>,
+    pub(super) funnel: Funnel,
+}
+
+/// Writes both folders' files.
+pub(super) fn write_all(job: &WriteJob<'_>, tell: Tell<'_>) -> Result<Written, IngestError> {
+    let groups = group_shards(job.shards);
+    let n_done = AtomicU64::new(0);
+    let n_all = *job.decisions.starts.last().expect("there is a number of all candidates");
+    let parts = in_parallel(n_workers(job.config, WRITER_BYTES), groups.len(), |index| {
+        let (start, end) = groups[index];
+        write_part(job, index, start..end, |n_documents| {
+            let n_done = n_done.fetch_add(n_documents, Ordering::Relaxed) + n_documents;
+            checked(tell(Progress { phase: "writing", n_done, n_all, n_documents: n_all }))
+        })
+    })?;
+    let mut written = Written { documents: Vec::new(), dropped: Vec::new(), funnel: Funnel::default() };
+    for part in parts {
+        written.documents.extend(part.documents);
+        written.dropped.extend(part.dropped);
+        written.funnel.merge(part.funnel);
+    }
+    Ok(written)
+}
+
+/// First shard and end of each group.
+fn group_shards(shards: &[Shard]) -> Vec<(usize, usize)> {
+    let mut groups = Vec::new();
+    let (mut start, mut n_documents, mut n_bytes) = (0, 0, 0);
+    for (index, shard) in shards.iter().enumerate() {
+        n_documents += shard.n_candidates;
+        n_bytes += shard.n_bytes;
+        if n_documents >= PART_DOCUMENTS || n_bytes >= PART_BYTES || index + 1 == shards.len() {
+            groups.push((start, index + 1));
+            (start, n_documents, n_bytes) = (index + 1, 0, 0);
+        }
+    }
+    groups
+}
+
+fn write_part(
+    job: &WriteJob<'_>,
+    part: usize,
+    shards: std::ops::Range<usize>,
+    check: impl Fn(u64) -> Result<(), IngestError>,
+) -> Result<Written, IngestError> {
+    let name = format!("part-{part:05}.parquet");
+    let mut documents = DocumentsWriter::create(job.documents, &name, job.signals)?;
+    let mut dropped = DroppedWriter::create(job.dropped, &name)?;
+    let mut funnel = Funnel::default();
+    for shard in shards {
+        let settled = settle(job, shard)?;
+        settled.documents.iter().for_each(|document| funnel.count_kept(document));
+        settled.dropped.iter().for_each(|one| funnel.count_dropped(one));
+        funnel.count("characters cut out as repeated", settled.n_chars_removed);
+        documents.write(&settled.documents)?;
+        dropped.write(&job.work.dropped(shard)?)?;
+        dropped.write(&settled.dropped)?;
+        check(job.shards[shard].n_candidates)?;
+    }
+    Ok(Written { documents: vec![documents.finish()?], dropped: vec![dropped.finish()?], funnel })
+}
+
+/// The candidates of a shard, told apart.
+struct Settled {
+    documents: Vec<Document>,
+    dropped: Vec<Dropped>,
+    n_chars_removed: u64,
+}
+
+fn settle(job: &WriteJob<'_>, shard: usize) -> Result<Settled, IngestError> {
+    let start = job.decisions.starts[shard];
+    let mut duplicates = job.decisions.found.duplicates.shard(shard)?.into_iter().map(Duplicate::from_row).peekable();
+    let mut clusters = job.decisions.found.clusters.shard(shard)?.into_iter().peekable();
+    let repeats = job.decisions.repeats.as_ref().map(|repeats| repeats.shard(shard)).transpose()?.unwrap_or_default();
+    let mut repeats = &repeats[..];
+    let mut settled = Settled { documents: Vec::new(), dropped: Vec::new(), n_chars_removed: 0 };
+    for (position, mut document) in (start..).zip(job.work.documents(shard)?) {
+        let row = (position - start) as usize;
+        if let Some(duplicate) = duplicates.next_if(|duplicate| duplicate.position == position) {
+            let (rule, detail) = describe(job, duplicate)?;
+            settled.dropped.push(drop_document(job, shard, row, document, rule, detail)?);
+            continue;
+        }
+        let n_more = clusters.next_if(|cluster| cluster[0] == position).map_or(0, |[_, n_more]| n_more);
+        document.signals[N_OWN_SIGNALS + CLUSTER_SIZE] = (n_more + 1) as f32;
+        let (own, others) = repeats.split_at(repeats.partition_point(|row| row[0] <= position));
+        repeats = others;
+        let repeated_max = match (&job.config.duplicates.repeats, own) {
+            (Some(config), [_, ..]) => cut(&mut document, config, own, &mut settled.n_chars_removed),
+            _ => None,
+        };
+        match repeated_max {
+            Some(detail) => {
+                let one = drop_document(job, shard, row, document, "duplicates.repeated", detail)?;
+                settled.dropped.push(one);
+            }
+            None => settled.documents.push(document),
+        }
+    }
+    Ok(settled)
+}
+
+/// Cuts repeated pieces out of a document, or says why it goes as a whole.
+fn cut(
+    document: &mut Document,
+    config: &crate::duplicates::Repeats,
+    repeated: &[[u64; 2]],
+    n_chars_removed: &mut u64,
+) -> Option<String> {
+    let comparable = Comparable { unit: Unit::of(&document.lang), text: std::mem::take(&mut document.text) };
+    let n_chars = comparable.text.chars().count();
+    let (text, n_removed) = remove_repeats(&comparable, config, repeated);
+    if text.is_empty() || n_removed as f64 > config.repeated_max.0 * n_chars as f64 {
+        document.text = comparable.text;
+        return Some(format!("{n_removed} of {n_chars} characters stood in earlier documents"));
+    }
+    document.text = text;
+    document.signals[N_OWN_SIGNALS + REPEATED_CHARS] = n_removed as f32;
+    *n_chars_removed += n_removed as u64;
+    None
+}
+
+/// The rule and the evidence of a duplicate.
+fn describe(job: &WriteJob<'_>, duplicate: Duplicate) -> Result<(&'static str, String), IngestError> {
+    let starts = &job.decisions.starts;
+    let shard = starts.partition_point(|&start| start <= duplicate.of) - 1;
+    let name = job.work.name(shard, (duplicate.of - starts[shard]) as usize)?;
+    let place = format!("{} ({} of {})", id_of(&name), name.1, name.0);
+    Ok(match duplicate.relation {
+        Relation::Url => ("duplicates.url", format!("same address as {place}")),
+        Relation::Exact => ("duplicates.exact", format!("same text as {place}")),
+        Relation::Near { jaccard, containment } if jaccard < minimum(job.config) => {
+            ("duplicates.near", format!("containment {containment:.4}, jaccard {jaccard:.4} with {place}"))
+        }
+        Relation::Near { jaccard, .. } => ("duplicates.near", format!("jaccard {jaccard:.4} with {place}")),
+    })
+}
+
+fn minimum(config: &IngestConfig) -> f64 {
+    config.duplicates.near.as_ref().map_or(0.0, |near| near.jaccard_min.0)
+}
+
+fn drop_document(
+    job: &WriteJob<'_>,
+    shard: usize,
+    row: usize,
+    document: Document,
+    rule: &str,
+    detail: String,
+) -> Result<Dropped, IngestError> {
+    let (_, locator) = job.work.name(shard, row)?;
+    Ok(Dropped {
+        id: document.id,
+        source: document.source,
+        locator,
+        lang: document.lang,
+        kind: document.kind,
+        rule: rule.to_owned(),
+        detail,
+        excerpt: excerpt(&document.text),
+    })
+}
