@@ -5,7 +5,8 @@ use std::path::Path;
 
 use anyhow::anyhow;
 use corpus::{
-    Count, DocId, Document, Dropped, FileError, Manifest, PackedShard, Segment, read_documents, read_dropped, read_tokens,
+    Count, DocId, Document, Dropped, FileError, Manifest, PackedShard, Segment, read_documents, read_dropped,
+    read_tokens,
 };
 use tokenize::{Vocabulary, decode, load_tokenizer};
 
@@ -28,7 +29,9 @@ impl Filter {
 
     fn passes(&self, rule: Option<&str>, lang: &str, source: &str) -> bool {
         let is_wanted = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
-        is_wanted(&self.rule, rule.unwrap_or_default()) && is_wanted(&self.lang, lang) && is_wanted(&self.source, source)
+        is_wanted(&self.rule, rule.unwrap_or_default())
+            && is_wanted(&self.lang, lang)
+            && is_wanted(&self.source, source)
     }
 }
 

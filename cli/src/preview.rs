@@ -23,7 +23,8 @@ pub(crate) fn preview(arguments: &RunArguments, rule: &str, n: usize, stop: &Ato
     };
     let preview = ingest::preview(&run.sources, &run.ingest, rule, n, &tell)?;
     let Preview { n_documents, n_asked, n_dropped, dropped, passed } = preview;
-    let summary = format!("{rule} would drop {n_dropped} of the {n_asked} documents it is asked of ({n_documents} in all)");
+    let summary =
+        format!("{rule} would drop {n_dropped} of the {n_asked} documents it is asked of ({n_documents} in all)");
     let shown = |sample: &Shown| {
         let Shown { source, locator, lang, detail, text } = sample;
         json!({ "source": source, "locator": locator, "lang": lang, "detail": detail, "text": text })

@@ -13,6 +13,7 @@ use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 
 mod demo_corpus;
+mod peers;
 mod setup;
 
 #[derive(Parser)]
@@ -34,6 +35,8 @@ enum Command {
     Ci,
     /// Make demo-corpus/ again from the packages named in its NOTICE
     DemoCorpus,
+    /// Install the rivals of a stage in throw-away environments and measure them beside us in one run
+    Peers(peers::Arguments),
 }
 
 /// Crates that must build and pass their tests on a machine without libtorch.
@@ -57,6 +60,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Test => test(&root),
         Command::Ci => ci(&root),
         Command::DemoCorpus => demo_corpus::make(&root.join("demo-corpus")),
+        Command::Peers(arguments) => peers::run(&root, &arguments),
     }
 }
 

@@ -68,7 +68,9 @@ fn in_memory(task: &str, input: &Path, scratch: &Path, settings: &Settings) -> R
             let n_empty = documents.iter().filter(|page| hooks::extract(&page.text).trim().is_empty()).count();
             format!("{n_empty} pages without text")
         }
-        "oracle" => write_lines(scratch, "texts.jsonl", &documents, |page| json!({ "text": hooks::extract(&page.text) }))?,
+        "oracle" => {
+            write_lines(scratch, "texts.jsonl", &documents, |page| json!({ "text": hooks::extract(&page.text) }))?
+        }
         "language-id" => {
             let n_right = documents.iter().filter(|document| hooks::language(&document.text) == document.lang).count();
             format!("{:.2} % as labelled", 100.0 * n_right as f64 / documents.len() as f64)

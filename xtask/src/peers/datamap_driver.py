@@ -6,7 +6,6 @@ import json
 import pathlib
 import shutil
 import subprocess
-import sys
 
 import harness
 
@@ -23,7 +22,7 @@ STEPS = [
 
 
 def main(system, task, path, megabytes, scratch):
-    program = pathlib.Path(sys.prefix).parent / "datamap-rs" / "target" / "release" / "datamap-rs"
+    program = pathlib.Path(scratch).parent / "datamap-rs" / "target" / "release" / "datamap-rs"
     scratch = pathlib.Path(scratch) / "datamap"
     shutil.rmtree(scratch, ignore_errors=True)
     (scratch / "in").mkdir(parents=True)
@@ -32,8 +31,8 @@ def main(system, task, path, megabytes, scratch):
     (scratch / "in" / "documents.jsonl").write_text("".join(lines), "utf-8")
     recipe = {"name": "gopher", "text_field": "text", "pipeline": [{"name": n, "kwargs": k} for n, k in STEPS]}
     (scratch / "recipe.yaml").write_text(json.dumps(recipe))
-    command = [program, "map", "--input-dir", scratch / "in", "--output-dir", scratch / "out"]
-    command += ["--config", scratch / "recipe.yaml", "--threads", "1"]
+    command = [program, "--threads", "1", "map", "--config", scratch / "recipe.yaml"]
+    command += ["--input-dir", scratch / "in", "--output-dir", scratch / "out"]
     with harness.Clock() as clock:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     kept = scratch / "out" / "step_final" / "documents.jsonl"
@@ -42,7 +41,7 @@ def main(system, task, path, megabytes, scratch):
     harness.report(
         documents,
         clock,
-        "pip",
+        None,
         version="0.1.0 (f771794)",
         remark=f"Gopher quality and repetition only, no C4 and FineWeb rules; JSON lines in and out included; {n_kept} of {len(documents)} kept",
     )

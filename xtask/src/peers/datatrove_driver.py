@@ -1,7 +1,7 @@
 """datatrove: its filter chains (rules-en, rules-zh), MinHash signatures, the four stages of near deduplication, and all of it after one
 another from jsonl.zst to jsonl.gz (pipeline).
 
-English runs FineWeb's filters with their defaults in FineWeb's order; Chinese runs FineWeb2's for `cmn_Hani`. spaCy's tokenizer and jieba's
+English runs FineWeb's filters with FineWeb's settings in FineWeb's order; Chinese runs FineWeb2's for `cmn_Hani`. spaCy's tokenizer and jieba's
 dictionary are loaded before the clock starts. Writing and reading files between its stages is part of what it does, and is counted.
 """
 import collections
@@ -28,7 +28,7 @@ from loguru import logger
 CODES = {"en": "eng", "zh": "cmn_Hani"}
 # 14 bands of 8 hashes over five words: the same for every system.
 MINHASH = MinhashConfig(n_grams=5, num_buckets=14, hashes_per_bucket=8)
-ORDER = ("gopher-repetition", "gopher-quality", "c4", "fineweb")
+ORDER = ("gopher-repetition", "gopher-quality", "c4-any-ending", "fineweb")
 
 
 def chain(language):

@@ -1,17 +1,17 @@
-"""What datatrove's quality filters decide about documents, and every number that a decision rests on.
+"""What datatrove's quality filters decide about documents, rule by rule, and every number that a decision rests on.
 
-Usage: datatrove_rules.py LANGUAGE DOCUMENTS_JSONL OUT_JSONL [--words]
+Usage: datatrove_rules.py LANGUAGE DOCUMENTS_JSONL OUT_JSONL
 
-English runs the filters with their defaults; Chinese with the settings that FineWeb2 uses for `cmn_Hani` (its three filters; FineWeb2 does
-not run C4). A filter stops at the first rule that fails, so the numbers are computed here again with the filter's own helper functions,
-and the filter's answer is checked against the answer that these numbers give: a mismatch ends the program.
+English runs the filters with their defaults, C4 also as FineWeb sets it (a line may end as it likes); Chinese with the settings that
+FineWeb2 uses for `cmn_Hani` (its three filters; FineWeb2 does not run C4). A filter stops at the first rule that fails, so the numbers are
+computed here again with the filter's own helper functions, and the filter's answer is checked against the answer that these numbers
+give: a mismatch ends the program.
 
-One output line a document: {id, filters: {FILTER: null or the reason}, values: {RULE: number}, n_words}. A ratio whose denominator is
-zero is null.
+One output line a document: {id, filters: {FILTER: null or its reason}, rules: {FILTER/RULE: [number, whether it is broken]}}. Rules have the
+names that moso's settings give them. A ratio whose denominator is zero is null and not broken.
 """
 import json
 import sys
-import types
 
 import numpy
 from datatrove.data import Document
@@ -66,170 +66,135 @@ def ratio(part, whole):
     return part / whole if whole else None
 
 
-def quality_values(text, words, filter_):
+def quality(text, words, f):
     spoken = [w for w in words if any(c not in PUNCTUATION_SET for c in w)]
     lines = text.splitlines()
-    return {
-        "words": len(spoken),
-        "mean-word-length": float(numpy.mean([len(w) for w in spoken])) if spoken else None,
-        "hash-ratio": ratio(text.count("#"), len(words)),
-        "ellipsis-ratio": ratio(text.count("...") + text.count("…"), len(words)),
-        "bullet-lines": ratio(sum(s.lstrip().startswith(("•", "-")) for s in lines), len(lines)),
-        "ellipsis-lines": ratio(sum(s.rstrip().endswith(("...", "…")) for s in lines), len(lines)),
-        "alphabetic-words": ratio(sum(any(c.isalpha() for c in w) for w in words), len(words)),
-        "stop-words": len(filter_.stop_words.intersection(words)),
-    }
-
-
-def quality_reason(v, f):
-    if v["words"] < f.min_doc_words:
-        return "gopher_short_doc"
-    if v["words"] > f.max_doc_words:
-        return "gopher_long_doc"
-    if v["mean-word-length"] < f.min_avg_word_length:
-        return "gopher_below_avg_threshold"
-    if v["mean-word-length"] > f.max_avg_word_length:
-        return "gopher_above_avg_threshold"
-    if v["hash-ratio"] > f.max_symbol_word_ratio:
-        return "gopher_too_many_hashes"
-    if v["ellipsis-ratio"] > f.max_symbol_word_ratio:
-        return "gopher_too_many_ellipsis"
-    if v["bullet-lines"] > f.max_bullet_lines_ratio:
-        return "gopher_too_many_bullets"
-    if v["ellipsis-lines"] > f.max_ellipsis_lines_ratio:
-        return "gopher_too_many_end_ellipsis"
-    if v["alphabetic-words"] < f.max_non_alpha_words_ratio:
-        return "gopher_below_alpha_threshold"
-    return "gopher_enough_stop_words" if v["stop-words"] < f.min_stop_words else None
-
-
-def repetition_values(text, words, f):
-    paragraphs = f.paragraph_exp.split(text.strip())
-    paragraph_n, paragraph_chars = repetition.find_duplicates(paragraphs)
-    lines = f._line_splitter.split(text)
-    line_n, line_chars = repetition.find_duplicates(lines)
-    values = {
-        "dup-paragraphs": paragraph_n / len(paragraphs),
-        "dup-paragraph-chars": ratio(paragraph_chars, len(text)),
-        "dup-lines": line_n / len(lines),
-        "dup-line-chars": ratio(line_chars, len(text)),
-    }
-    for n, _ in f.top_n_grams:
-        grams = repetition.get_n_grams(words, n)
-        values[f"top-{n}-gram"] = repetition.find_top_duplicate(grams) / len(text) if grams else None
-    for n, _ in f.dup_n_grams:
-        values[f"dup-{n}-gram"] = ratio(repetition.find_all_duplicate(words, n), len(text))
-    return values
-
-
-def repetition_reason(v, f):
-    rules = [
-        ("dup-paragraphs", f.dup_para_frac, "dup_para_frac"),
-        ("dup-paragraph-chars", f.dup_para_char_frac, "dup_para_char_frac"),
-        ("dup-lines", f.dup_line_frac, "dup_line_frac"),
-        ("dup-line-chars", f.dup_line_char_frac, "dup_line_char_frac"),
+    mean = float(numpy.mean([len(w) for w in spoken])) if spoken else None
+    hashes, ellipses = ratio(text.count("#"), len(words)), ratio(text.count("...") + text.count("…"), len(words))
+    bullets = ratio(sum(s.lstrip().startswith(("•", "-")) for s in lines), len(lines))
+    trailing = ratio(sum(s.rstrip().endswith(("...", "…")) for s in lines), len(lines))
+    letters = ratio(sum(any(c.isalpha() for c in w) for w in words), len(words))
+    return [
+        ("words_min", len(spoken), least(f.min_doc_words), "gopher_short_doc"),
+        ("words_max", len(spoken), most(f.max_doc_words), "gopher_long_doc"),
+        ("mean_word_length_min", mean, least(f.min_avg_word_length), "gopher_below_avg_threshold"),
+        ("mean_word_length_max", mean, most(f.max_avg_word_length), "gopher_above_avg_threshold"),
+        ("symbol_ratio_max", hashes, most(f.max_symbol_word_ratio), "gopher_too_many_hashes"),
+        ("symbol_ratio_max", ellipses, most(f.max_symbol_word_ratio), "gopher_too_many_ellipsis"),
+        ("bullet_lines_max", bullets, most(f.max_bullet_lines_ratio), "gopher_too_many_bullets"),
+        ("ellipsis_lines_max", trailing, most(f.max_ellipsis_lines_ratio), "gopher_too_many_end_ellipsis"),
+        ("letter_ratio_min", letters, least(f.max_non_alpha_words_ratio), "gopher_below_alpha_threshold"),
+        ("stop_words_min", len(f.stop_words.intersection(words)), least(f.min_stop_words), "gopher_enough_stop_words"),
     ]
-    rules += [(f"top-{n}-gram", limit, f"top_{n}_gram") for n, limit in f.top_n_grams]
-    rules += [(f"dup-{n}-gram", limit, f"duplicated_{n}_n_grams") for n, limit in f.dup_n_grams]
-    for name, limit, reason in rules:
-        if limit and v[name] is not None and v[name] > limit:
-            return reason
-    return None
 
 
-def c4_values(text, f, name):
-    """Counts of the lines that each line rule takes, of sentences that stay, and the document rules' hits, in the filter's own order."""
-    counts = dict.fromkeys(["long-word", "ending", "few-words", "javascript", "policy", "kept"], 0)
-    sentences, stop = 0, None
+def repetitions(text, words, f):
+    n_paragraphs, paragraph_chars = repetition.find_duplicates(paragraphs := f.paragraph_exp.split(text.strip()))
+    n_lines, line_chars = repetition.find_duplicates(lines := f._line_splitter.split(text))
+    rules = [
+        ("duplicate_paragraphs_max", n_paragraphs / len(paragraphs), most(f.dup_para_frac), "dup_para_frac"),
+        ("duplicate_paragraph_chars_max", ratio(paragraph_chars, len(text)), most(f.dup_para_char_frac), "dup_para_char_frac"),
+        ("duplicate_lines_max", n_lines / len(lines), most(f.dup_line_frac), "dup_line_frac"),
+        ("duplicate_line_chars_max", ratio(line_chars, len(text)), most(f.dup_line_char_frac), "dup_line_char_frac"),
+    ]
+    for n, limit in f.top_n_grams:
+        grams = repetition.get_n_grams(words, n)
+        value = repetition.find_top_duplicate(grams) / len(text) if grams else None
+        rules.append((f"top_{n}_words_max", value, most(limit), f"top_{n}_gram"))
+    for n, limit in f.dup_n_grams:
+        value = ratio(repetition.find_all_duplicate(words, n), len(text))
+        rules.append((f"duplicate_{n}_words_max", value, most(limit), f"duplicated_{n}_n_grams"))
+    return rules
+
+
+def c4(text, _words, f):
+    """The filter ends at the first line with a phrase or a bracket; here the lines after it are looked at too."""
+    n_lorem, n_curly, n_sentences, first = 0, 0, 0, None
     for line in text.splitlines():
         line = line.strip()
         words = line.split()
         if any(len(word) > f.max_word_length for word in words):
-            counts["long-word"] += 1
             continue
         line = c4_filters.CITATION_REGEX.sub("", line)
         ends = line.endswith(c4_filters.END_PUNCTUATION) and not line.endswith(c4_filters.ELLIPSIS)
-        if f.filter_no_terminal_punct and not ends:
-            counts["ending"] += 1
-            continue
-        if len(words) < f.min_words_per_line:
-            counts["few-words"] += 1
+        if (f.filter_no_terminal_punct and not ends) or len(words) < f.min_words_per_line:
             continue
         lower = line.lower()
         if "lorem ipsum" in lower:
-            stop = stop or "lorem_ipsum"
-            break
-        if "javascript" in lower:
-            counts["javascript"] += 1
-            continue
-        if "{" in line:
-            stop = stop or "curly_bracket"
-            break
-        if any(p in lower for p in c4_filters.POLICY_SUBSTRINGS):
-            counts["policy"] += 1
-            continue
-        sentences += len(split_into_sentences(line, f.language))
-        counts["kept"] += 1
-    reason = stop or ("too_few_sentences" if sentences < f.min_num_sentences else None)
-    return {f"{name}:{key}-lines": n for key, n in counts.items()} | {f"{name}:sentences": sentences}, reason
+            n_lorem += 1
+            first = first or "lorem_ipsum"
+        elif "javascript" in lower:
+            pass
+        elif "{" in line:
+            n_curly += 1
+            first = first or "curly_bracket"
+        elif not any(phrase in lower for phrase in c4_filters.POLICY_SUBSTRINGS):
+            n_sentences += len(split_into_sentences(line, f.language))
+    # Where the filter has ended for another reason, it never counts sentences to their end.
+    sentences = None if first else n_sentences
+    # In the order in which the filter met them.
+    marks = [
+        ("lorem_ipsum_max", n_lorem, lambda n: n > 0, "lorem_ipsum"),
+        ("curly_brackets_max", n_curly, lambda n: n > 0, "curly_bracket"),
+    ]
+    marks.sort(key=lambda rule: rule[3] != first)
+    return marks + [("sentences_min", sentences, least(f.min_num_sentences), "too_few_sentences")]
 
 
-def fineweb_values(text, words, f):
+def fineweb(text, words, f):
     lines = [line for line in text.split("\n") if line.strip() != ""]
-    return {
-        "lines-ending-in-punctuation": ratio(sum(line.endswith(f.stop_chars) for line in lines), len(lines)),
-        "short-lines": ratio(sum(len(line) <= f.short_line_length for line in lines), len(lines)),
-        "duplicate-line-chars": ratio(repetition.find_duplicates(lines)[1], len(text.replace("\n", ""))),
-        "newlines-per-word": ratio(text.count("\n"), len(words)),
-    }
+    repeated = repetition.find_duplicates(lines)[1]
+    return [
+        ("terminal_lines_min", ratio(sum(l.endswith(f.stop_chars) for l in lines), len(lines)), least(f.line_punct_thr), "line_punct_ratio"),
+        ("short_lines_max", ratio(sum(len(l) <= f.short_line_length for l in lines), len(lines)), most(f.short_line_threshold), "short_line_ratio"),
+        ("duplicate_line_chars_max", ratio(repeated, len(text.replace("\n", ""))), most(f.char_duplicates_ratio), "char_dup_ratio"),
+        ("newline_ratio_max", ratio(text.count("\n"), len(words)), most(f.new_line_ratio), "list_ratio"),
+    ]
 
 
-def fineweb_reason(v, f):
-    if v["lines-ending-in-punctuation"] is None:
-        return "empty"
-    if v["lines-ending-in-punctuation"] < f.line_punct_thr:
-        return "line_punct_ratio"
-    if v["short-lines"] > f.short_line_threshold:
-        return "short_line_ratio"
-    if v["duplicate-line-chars"] > f.char_duplicates_ratio:
-        return "char_dup_ratio"
-    return "list_ratio" if v["newlines-per-word"] > f.new_line_ratio else None
+def least(limit):
+    return lambda value: bool(limit) and value < limit
 
 
-def examine(text, filters):
-    words = split_into_words(text, filters["gopher-quality"].language)
-    values = quality_values(text, words, filters["gopher-quality"])
-    reasons = {"gopher-quality": quality_reason(values, filters["gopher-quality"])}
-    more = repetition_values(text, words, filters["gopher-repetition"])
-    reasons["gopher-repetition"] = repetition_reason(more, filters["gopher-repetition"])
-    values |= more
-    more = fineweb_values(text, words, filters["fineweb"])
-    reasons["fineweb"] = fineweb_reason(more, filters["fineweb"])
-    values |= more
-    for name in ("c4", "c4-any-ending"):
-        if name in filters:
-            more, reasons[name] = c4_values(text, filters[name], name)
-            values |= more
-    return words, values, reasons
+def most(limit):
+    return lambda value: bool(limit) and value > limit
 
 
-def main(language, documents, out, with_words):
+RULES = {"gopher-quality": quality, "gopher-repetition": repetitions, "c4": c4, "c4-any-ending": c4, "fineweb": fineweb}
+
+
+def examine(text, name, filter_, words):
+    """The filter's reason, or None, by its numbers; and its rules."""
+    reason, rules = None, {}
+    for rule, value, is_broken, said in RULES[name](text, words, filter_):
+        broken = value is not None and is_broken(value)
+        reason = reason or (said if broken else None)
+        before = rules.get(f"{name}/{rule}")
+        # Two of the filter's rules are one of ours: the larger number counts.
+        if before is None or (value is not None and value > (before[0] or 0)):
+            rules[f"{name}/{rule}"] = [value, broken or bool(before and before[1])]
+    return reason, rules
+
+
+def main(language, documents, out):
     filters = filters_of(language)
     with open(documents, encoding="utf-8") as lines, open(out, "w", encoding="utf-8") as file:
         for line in lines:
             record = json.loads(line)
-            words, values, reasons = examine(record["text"], filters)
+            text = record["text"]
+            words = split_into_words(text, filters["gopher-quality"].language)
+            row = {"id": record["id"], "filters": {}, "rules": {}}
             for name, filter_ in filters.items():
+                reason, rules = examine(text, name, filter_, words)
                 # C4's filter rewrites the text, so each filter gets a document of its own.
-                answer = filter_.filter(Document(text=record["text"], id=record["id"]))
+                answer = filter_.filter(Document(text=text, id=record["id"]))
                 said = answer[1] if isinstance(answer, tuple) else None
-                if said != reasons[name]:
-                    sys.exit(f"{record['id']}: {name} says {said}, its numbers say {reasons[name]}")
-            row = {"id": record["id"], "filters": reasons, "values": values, "n_words": len(words)}
-            if with_words:
-                row["words"] = words
+                if said != reason:
+                    sys.exit(f"{record['id']}: {name} says {said}, its numbers say {reason}")
+                row["filters"][name] = said
+                row["rules"] |= rules
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4], "--words" in sys.argv)
+    main(*sys.argv[1:])

@@ -11,10 +11,18 @@ import resource
 import sys
 
 
+def open_text(path):
+    if path.endswith(".zst"):
+        import zstandard
+
+        return zstandard.open(path, "rt", encoding="utf-8")
+    return open(path, encoding="utf-8")
+
+
 def documents(path, megabytes, field="text"):
     """The first documents whose `field` is `megabytes` long in all, in UTF-8."""
     found, size = [], 0
-    with open(path, encoding="utf-8") as lines:
+    with open_text(path) as lines:
         for line in lines:
             if size >= megabytes * 1e6:
                 break
@@ -47,7 +55,7 @@ def report(found, clock, package, field="text", **more):
         "n_bytes": sum(len(document[field].encode()) for document in found),
         "cpu_seconds": clock.seconds,
         "peak_mib": max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024,
-        "version": importlib.metadata.version(package),
+        "version": more.pop("version", None) or importlib.metadata.version(package),
     }
     print(json.dumps(result | more, ensure_ascii=False))
 

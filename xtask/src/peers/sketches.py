@@ -58,17 +58,23 @@ def datasketch(documents, task):
 def daft(documents, task):
     import daft
 
-    def sign(texts):
+    def sign(texts, is_normalised):
         frame = daft.from_pydict({"text": texts})
-        # Its normaliser does what the shinglers of the others do: small letters, no punctuation.
-        plain = frame["text"].normalize(remove_punct=True, lowercase=True, white_space=True)
-        return frame.select(plain.minhash(num_hashes=N_HASHES, ngram_size=LENGTH)).to_pydict()
+        text = frame["text"]
+        if is_normalised:
+            text = text.normalize(remove_punct=True, lowercase=True, white_space=True)
+        return frame.select(text.minhash(num_hashes=N_HASHES, ngram_size=LENGTH)).to_pydict()
 
-    sign(["one text first"])
+    texts = [document["text"] for document in documents]
+    sign(["one text first"], True)
     with harness.Clock() as clock:
-        signatures = sign([document["text"] for document in documents])
+        signatures = sign(texts, False)
+    with harness.Clock() as normalised:
+        sign(texts, True)
     assert len(next(iter(signatures.values()))) == len(documents)
-    return clock, "words by white space, small letters, punctuation removed by its own normaliser"
+    megabytes = sum(len(text.encode()) for text in texts) / 1e6
+    rate = megabytes / normalised.seconds
+    return clock, f"words as white space parts them; with small letters and without punctuation, as the others: {rate:.1f} MB/s"
 
 
 def rensa_dedup(documents, task):
