@@ -14,9 +14,15 @@ use thiserror::Error;
 
 use crate::duplicates::Duplicates;
 use crate::language::Unit;
+use crate::normalise::Normalise;
+use crate::privacy::Privacy;
+use crate::read::ReadLimits;
 use crate::rules::Rules;
 pub use crate::rules::{ChineseRules, EnglishRules};
 use crate::template::{FieldPath, Template};
+
+/// The formats whose records have fields.
+const WITH_FIELDS: &str = "formats \"jsonl\" and \"parquet\"";
 
 /// Hash functions a document's sketch may have; beyond this, sketches outweigh the texts.
 const HASHES_MAX: u32 = 1024;
@@ -63,6 +69,21 @@ pub enum Reading {
     },
     /// One web page a file.
     Html,
+    /// Markdown, a file a document.
+    Markdown,
+    /// Crawl archives: the web pages and texts in WARC, WET and ARC files.
+    Warc,
+    /// The articles of a MediaWiki dump in XML.
+    Mediawiki,
+    /// Tables whose rows are read as if they were JSON objects.
+    Parquet {
+        /// What of the row is text.
+        content: Content,
+        /// Where the row came from.
+        url: Option<Template>,
+        /// The text is a web page whose main text is wanted.
+        is_html: bool,
+    },
 }
 
 /// What of a JSON record is text, and whether it is true.
@@ -106,6 +127,12 @@ pub struct IngestConfig {
     pub english: Option<EnglishRules>,
     /// Quality rules for plain Chinese, where it is accepted and judged.
     pub chinese: Option<ChineseRules>,
+    /// What reading puts up with.
+    pub reading: ReadLimits,
+    /// How texts are repaired.
+    pub normalise: Normalise,
+    /// What is replaced by a placeholder; left out, nothing is.
+    pub privacy: Option<Privacy>,
     /// What counts as a duplicate.
     pub duplicates: Duplicates,
     /// Bytes of memory that may be used. Cannot change results, so it is not among the settings of the manifest.
@@ -119,8 +146,6 @@ pub struct IngestConfig {
 pub enum ChineseScript {
     /// Both scripts stay as they are.
     Keep,
-}
-
 }
 
 /// A finite number that is zero or more.
@@ -159,6 +184,9 @@ pub struct RawIngest {
     unjudged_languages: Vec<LanguageCode>,
     english: Option<EnglishRules>,
     chinese: Option<ChineseRules>,
+    reading: ReadLimits,
+    normalise: Normalise,
+    privacy: Option<Privacy>,
     duplicates: Duplicates,
 }
 
@@ -252,6 +280,10 @@ enum Format {
     Jsonl,
     Text,
     Html,
+    Markdown,
+    Warc,
+    Mediawiki,
+    Parquet,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -300,11 +332,11 @@ fn resolve_source(raw: RawSource, folder: &Path) -> Result<Source, ConfigError> 
         true => Err(ConfigError::NotApplicable { name: name.clone(), key, only_for }),
         false => Ok(()),
     };
-    if format != Format::Jsonl {
-        refuse(text.is_some(), "text", "format \"jsonl\"")?;
-        refuse(url.is_some(), "url", "format \"jsonl\"")?;
-        refuse(markup.is_some(), "markup", "format \"jsonl\"")?;
-        refuse(kind == Kind::Proposition, "kind \"proposition\"", "format \"jsonl\"")?;
+    if !matches!(format, Format::Jsonl | Format::Parquet) {
+        refuse(text.is_some(), "text", WITH_FIELDS)?;
+        refuse(url.is_some(), "url", WITH_FIELDS)?;
+        refuse(markup.is_some(), "markup", WITH_FIELDS)?;
+        refuse(kind == Kind::Proposition, "kind \"proposition\"", WITH_FIELDS)?;
     }
     if kind != Kind::Proposition {
         refuse(label.is_some(), "label", "kind \"proposition\"")?;
@@ -318,7 +350,10 @@ fn resolve_source(raw: RawSource, folder: &Path) -> Result<Source, ConfigError> 
     let reading = match format {
         Format::Text => Reading::Text { separator: separator.map(|Name(separator)| separator) },
         Format::Html => Reading::Html,
-        Format::Jsonl => {
+        Format::Markdown => Reading::Markdown,
+        Format::Warc => Reading::Warc,
+        Format::Mediawiki => Reading::Mediawiki,
+        Format::Jsonl | Format::Parquet => {
             let content = match (kind, true_text, false_text) {
                 (_, Some(true_text), Some(false_text)) => Content::Pair { true_text, false_text },
                 (_, Some(_), None) => return Err(missing("false_text")),
@@ -329,10 +364,28 @@ fn resolve_source(raw: RawSource, folder: &Path) -> Result<Source, ConfigError> 
                 },
                 (_, None, None) => Content::Plain(text.ok_or_else(|| missing("text"))?),
             };
-            Reading::Jsonl { content, url, is_html: markup == Some(Markup::Html) }
+            let is_html = markup == Some(Markup::Html);
+            match format {
+                Format::Parquet => Reading::Parquet { content, url, is_html },
+                _ => Reading::Jsonl { content, url, is_html },
+            }
         }
     };
     Ok(Source { name, path: folder.join(path), kind, license, reading })
+}
+
+impl Reading {
+    /// The names of the fields that the templates begin at, each once.
+    pub(crate) fn fields(&self) -> Vec<&str> {
+        let (Self::Jsonl { content, url, .. } | Self::Parquet { content, url, .. }) = self else { return Vec::new() };
+        let mut fields: BTreeSet<&str> = url.iter().flat_map(Template::roots).collect();
+        match content {
+            Content::Plain(text) => fields.extend(text.roots()),
+            Content::Labelled { text, label } => fields.extend(text.roots().chain([label.root()])),
+            Content::Pair { true_text, false_text } => fields.extend(true_text.roots().chain(false_text.roots())),
+        }
+        fields.into_iter().collect()
+    }
 }
 
 impl TryFrom<RawIngest> for IngestConfig {
@@ -349,6 +402,9 @@ impl TryFrom<RawIngest> for IngestConfig {
             unjudged_languages,
             english,
             chinese,
+            reading,
+            normalise,
+            privacy,
             duplicates,
         } = raw;
         let languages: Vec<String> = languages.into_iter().map(|LanguageCode(code)| code).collect();
@@ -383,6 +439,9 @@ impl TryFrom<RawIngest> for IngestConfig {
             unjudged_languages,
             english,
             chinese,
+            reading,
+            normalise,
+            privacy,
             duplicates,
             memory,
         })

@@ -1,41 +1,31 @@
-//! One record through everything that looks at it alone: reading, normalising, language, quality, fingerprint.
+//! One record through everything that looks at it alone: reading, repair, language, quality, privacy, contamination.
 //!
 //! The outcome is a function of the record and the settings, so records are examined in any order on any number of
 //! threads. What compares documents with each other comes later, in [`crate::duplicates`].
+//!
+//! The order: an address on the block list goes before its text is looked at. Text is repaired before anything is counted in it.
+//! The language decides which rules ask. Models score what the rules left. Private data is replaced last but one, so that no rule
+//! sees a placeholder; evaluation items are looked for in what would be trained on.
+
+use std::borrow::Cow;
 
 use corpus::{DocId, Document, Dropped, Kind};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::config::{Content, IngestConfig, Reading, Source};
+use crate::config::{IngestConfig, Source};
 use crate::duplicates::{Fingerprint, fingerprint};
 use crate::funnel::Funnel;
-use crate::html::{decode_html, extract_main_text};
 use crate::language::{Language, Unit, detect_language};
-use crate::normalise::normalise;
-use crate::read::{ReadLimits, Record};
-use crate::rules::{Bound, Limit, Measures, measure};
+use crate::normalise::normalise_with;
+use crate::privacy::{Private, replace_private};
+use crate::read::{Bad, Found, Record, read_documents};
+use crate::rules::{Bound, Judgement, Limit, QUALITY_SIGNALS, Rules, Scope, Scratch, judge, signals};
 use crate::run::{BadRecord, IngestError};
+use crate::urls::url_key;
 
-/// Names of the signals that come from the document alone, in the order of [`signals`].
-const SIGNAL_NAMES: [&str; N_OWN_SIGNALS] = [
-    "lang_confidence",
-    "n_chars",
-    "mean_word_length",
-    "han_ratio",
-    "punctuation_ratio",
-    "duplicate_line_ratio",
-    "top_ngram_ratio",
-    "repeated_ngram_ratio",
-];
-
-/// Where the signals begin that come from the rest of the corpus.
-pub(crate) const N_OWN_SIGNALS: usize = 8;
-
-/// Documents that this one stands for: itself and those that repeat it.
-pub(crate) const CLUSTER_SIZE: usize = 0;
-
-/// Characters that were cut out because they stood in earlier documents.
-pub(crate) const REPEATED_CHARS: usize = 1;
+/// Signals that come from the rest of the corpus stand last: documents that this one stands for (itself and those that
+/// repeat it), and characters that were cut out because they stood in earlier documents.
+const LATE_SIGNALS: [&str; 2] = ["cluster_size", "repeated_chars"];
 
 /// Characters of a dropped document that are kept to argue about.
 const EXCERPT_CHARS: usize = 240;
@@ -74,20 +64,52 @@ pub(crate) struct Examiner<'a> {
     pub(crate) config: &'a IngestConfig,
 }
 
-/// A document as its source has it.
-struct Found {
-    locator: String,
-    text: String,
-    url: Option<String>,
-    label: Option<bool>,
+/// A document whose language is known.
+struct Known {
+    found: Found,
+    language: Language,
+    /// What was asked so far, and kept.
+    limits: Vec<Limit>,
+}
+
+/// A document that every rule was asked about.
+struct Judged {
+    found: Found,
+    language: Language,
+    limits: Vec<Limit>,
+    measured: [f64; QUALITY_SIGNALS.len()],
+}
+
+/// What one rule says of a document.
+pub(crate) enum Answer {
+    /// It drops the document.
+    Drops {
+        /// The document's language.
+        lang: String,
+        /// The evidence.
+        detail: String,
+        /// The document's text, or its beginning.
+        text: String,
+    },
+    /// It lets the document pass.
+    Passes {
+        /// The document's language.
+        lang: &'static str,
+        /// What was measured.
+        limit: Limit,
+        /// The document's text.
+        text: String,
+    },
+    /// The document does not get as far, or the rule has no limit and nothing against it.
+    NotAsked,
 }
 
 /// The names of all rules, in the order in which a document meets them.
 pub(crate) fn rule_names(config: &IngestConfig) -> Vec<String> {
-    let measures = Measures::default();
     let mut names = vec!["unreadable", "empty", "too_long", "language", "language_confidence"];
-    names.extend(config.english.limits(&measures).iter().map(|limit| limit.rule));
-    names.extend(config.chinese.limits(&measures).iter().map(|limit| limit.rule));
+    for language in &config.languages {
+        names.extend(config.rules(language).limits().iter().map(|limit| limit.rule));
+    }
     names.extend(["duplicates.url", "duplicates.exact", "duplicates.near", "duplicates.repeated"]);
     names.dedup();
     names.into_iter().map(str::to_owned).collect()
@@ -95,7 +117,14 @@ pub(crate) fn rule_names(config: &IngestConfig) -> Vec<String> {
 
 /// The names of all signals, in the order of [`Document::signals`].
 pub(crate) fn signal_names(_: &IngestConfig) -> Vec<String> {
-    SIGNAL_NAMES.into_iter().chain(["cluster_size", "repeated_chars"]).map(str::to_owned).collect()
+    let own = std::iter::once("lang_confidence").chain(QUALITY_SIGNALS);
+    own.chain(LATE_SIGNALS).map(str::to_owned).collect()
+}
+
+/// Sets the signals that come from the rest of the corpus.
+pub(crate) fn set_late_signals(document: &mut Document, cluster_size: u64, n_repeated_chars: usize) {
+    let own = document.signals.len() - LATE_SIGNALS.len();
+    document.signals[own..].copy_from_slice(&[cluster_size as f32, n_repeated_chars as f32]);
 }
 
 /// The beginning of a text, on one line.
@@ -108,133 +137,193 @@ impl<'a> Examiner<'a> {
         Ok(Self { config })
     }
 
-    /// In JSON a character takes up to 12 bytes (an escaped surrogate pair), and other fields and markup count too, so short
-    /// documents are given room.
-    pub(crate) fn read_limits(&self) -> ReadLimits {
-        const ROOM: u64 = 16 << 20;
-        let record_bytes_max = self.config.document_chars_max.saturating_mul(12).max(ROOM);
-        ReadLimits { record_bytes_max: usize::try_from(record_bytes_max).unwrap_or(usize::MAX / 2) }
-    }
-
     /// Examines records, each given with the number of its source.
     pub(crate) fn examine_all(&self, records: Vec<(usize, Record)>, sources: &[Source]) -> Examination {
         let mut examination = Examination::default();
+        let mut scratch = Scratch::default();
         for (source, record) in records {
             let source = &sources[source];
-            let locator = record.locator;
-            match record.bytes.and_then(|bytes| read_documents(&locator, bytes, &source.reading)) {
-                Ok(found) => found.into_iter().for_each(|found| examination.add(found, source, self.config)),
-                Err(what) => examination.add_bad(locator, what, source),
+            for found in read_documents(record, source, &self.config.reading) {
+                examination.funnel.count_in(&source.name);
+                let examined = match found {
+                    Ok(found) => self.examine(found, source, &mut scratch, &mut examination.funnel),
+                    Err(bad) => examination.note_bad(bad, source),
+                };
+                if let Examined::Dropped(dropped) = &examined {
+                    examination.funnel.count_dropped(dropped);
+                }
+                examination.examined.push(examined);
             }
         }
         examination
     }
+
+    fn examine(&self, found: Found, source: &Source, scratch: &mut Scratch, funnel: &mut Funnel) -> Examined {
+        match self.judge(found, source, Scope::UntilBroken, scratch, funnel) {
+            Ok(judged) => self.keep(judged, source, funnel),
+            Err(dropped) => Examined::Dropped(dropped),
+        }
+    }
+
+    /// Everything up to the first rule that drops the document; with [`Scope::Everything`] all limits are asked and none drops.
+    fn judge(
+        &self,
+        found: Found,
+        source: &Source,
+        scope: Scope,
+        scratch: &mut Scratch,
+        funnel: &mut Funnel,
+    ) -> Result<Judged, Box<Dropped>> {
+        let known = self.repair(found, source, scope, funnel)?;
+        let rules = match source.kind {
+            Kind::Plain => self.config.rules(known.language.code),
+            Kind::Instruction | Kind::Proposition => Rules::Unjudged(Unit::of(known.language.code)),
+        };
+        let Judgement { text, measures, limits } = judge(&known.found.text, rules, scope, scratch);
+        let measured = signals(&measures);
+        let edited = match text {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(text) => Some(text),
+        };
+        let mut judged = Judged { found: known.found, language: known.language, limits: known.limits, measured };
+        judged.limits.extend(limits);
+        if scope == Scope::UntilBroken {
+            if let Some(limit) = judged.limits.iter().find(|limit| limit.is_broken()) {
+                return Err(refuse(&judged.found, source, judged.language.code, limit.rule, limit.to_string()));
+            }
+        }
+        if let Some(edited) = edited {
+            funnel.count("characters in lines that C4 takes out", (judged.found.text.len() - edited.len()) as u64);
+            judged.found.text = edited;
+        }
+        Ok(judged)
+    }
+
+    /// Repairs a text and finds its language.
+    fn repair(
+        &self,
+        mut found: Found,
+        source: &Source,
+        scope: Scope,
+        funnel: &mut Funnel,
+    ) -> Result<Known, Box<Dropped>> {
+        let config = self.config;
+        let normalised = normalise_with(&found.text, &config.normalise);
+        funnel.count("lines decoded again", normalised.n_misread_lines.into());
+        funnel.count("lines of page frames taken out", normalised.n_boilerplate_lines.into());
+        funnel.count("characters lost before they came here", normalised.n_replacement_chars.into());
+        found.text = normalised.text;
+        if found.text.is_empty() {
+            return Err(refuse(&found, source, "unknown", "empty", "nothing is left to read".into()));
+        }
+        let n_chars = found.text.chars().count() as f64;
+        let length = Limit { rule: "too_long", value: n_chars, bound: Bound::Max(config.document_chars_max as f64) };
+        if length.is_broken() {
+            return Err(refuse(&found, source, "unknown", length.rule, length.to_string()));
+        }
+        let language = detect_language(&found.text);
+        if !config.languages.iter().any(|accepted| accepted == language.code) {
+            let accepted = config.languages.join(", ");
+            let detail = format!("{} at {:.3}, accepted {accepted}", language.code, language.confidence);
+            return Err(refuse(&found, source, language.code, "language", detail));
+        }
+        let confidence = Limit {
+            rule: "language_confidence",
+            value: language.confidence,
+            bound: Bound::Min(config.language_confidence_min),
+        };
+        if confidence.is_broken() && scope == Scope::UntilBroken {
+            return Err(refuse(&found, source, language.code, confidence.rule, confidence.to_string()));
+        }
+        Ok(Known { found, language, limits: vec![length, confidence] })
+    }
+
+    /// The last steps of a document that no rule drops.
+    fn keep(&self, judged: Judged, source: &Source, funnel: &mut Funnel) -> Examined {
+        let Judged { mut found, language, limits, measured } = judged;
+        if let Some(privacy) = &self.config.privacy {
+            let (replaced, counts) = replace_private(&found.text, privacy);
+            for (kind, n) in Private::ALL.into_iter().zip(counts) {
+                funnel.count(kind.signal(), n.into());
+            }
+            found.text = replaced.unwrap_or(found.text);
+        }
+        let url = found.url.as_deref().and_then(url_key);
+        let fingerprint = fingerprint(&found.text, language.code, source.kind, url, &self.config.duplicates);
+        let mut signals: Vec<f32> = vec![language.confidence as f32];
+        signals.extend(measured.map(|value| value as f32));
+        signals.extend([1.0, 0.0]);
+        let document = Document {
+            id: DocId::new(&source.name, &found.locator),
+            lang: language.code.to_owned(),
+            source: source.name.clone(),
+            kind: source.kind,
+            license: source.license.clone(),
+            label: found.label,
+            meta: meta(&found, &language),
+            signals,
+            url: found.url,
+            text: found.text,
+        };
+        funnel.note_passed(&document, &found.locator, &limits);
+        Examined::Candidate(Box::new(Candidate { document, locator: found.locator, fingerprint }))
+    }
+
+    /// What one rule says of a document, whatever the others say. Limits are asked even of documents that break others.
+    pub(crate) fn ask(&self, rule: &str, found: Found, source: &Source, scratch: &mut Scratch) -> Answer {
+        let mut funnel = Funnel::default();
+        let drops =
+            |dropped: Dropped| Answer::Drops { lang: dropped.lang, detail: dropped.detail, text: dropped.excerpt };
+        match self.judge(found.clone(), source, Scope::Everything, scratch, &mut funnel) {
+            Err(dropped) if dropped.rule == rule => return drops(*dropped),
+            Err(_) => return Answer::NotAsked,
+            Ok(Judged { found, language, limits, .. }) => {
+                let mut asked: Vec<Limit> = limits.into_iter().filter(|limit| limit.rule == rule).collect();
+                // A rule may have a least and a greatest value: what is broken speaks first, then what is nearer.
+                asked.sort_by(|one, other| {
+                    other.is_broken().cmp(&one.is_broken()).then(one.distance().total_cmp(&other.distance()))
+                });
+                if let Some(&limit) = asked.first() {
+                    let (lang, text) = (language.code, found.text);
+                    return match limit.is_broken() {
+                        true => Answer::Drops { lang: lang.to_owned(), detail: limit.to_string(), text },
+                        false => Answer::Passes { lang, limit, text },
+                    };
+                }
+            }
+        }
+        match self.examine(found, source, scratch, &mut funnel) {
+            Examined::Dropped(dropped) if dropped.rule == rule => drops(*dropped),
+            _ => Answer::NotAsked,
+        }
+    }
 }
 
 impl Examination {
-    fn add(&mut self, found: Found, source: &Source, config: &IngestConfig) {
-        self.funnel.count_in(&source.name);
-        let examined = examine_document(found, source, config, &mut self.funnel);
-        if let Examined::Dropped(dropped) = &examined {
-            self.funnel.count_dropped(dropped);
-        }
-        self.examined.push(examined);
-    }
-
-    fn add_bad(&mut self, locator: String, what: String, source: &Source) {
+    fn note_bad(&mut self, bad: Bad, source: &Source) -> Examined {
+        let Bad { locator, what } = bad;
         self.n_bad += 1;
         if self.bad.len() < BAD_LISTED {
             self.bad.push(BadRecord { source: source.name.clone(), locator: locator.clone(), what: what.clone() });
         }
-        self.funnel.count_in(&source.name);
-        let found = Found { locator, text: String::new(), url: None, label: None };
-        let examined = refuse(&found, source, "unknown", "unreadable", what);
-        if let Examined::Dropped(dropped) = &examined {
-            self.funnel.count_dropped(dropped);
-        }
-        self.examined.push(examined);
+        let found = Found { locator, ..Found::default() };
+        Examined::Dropped(refuse(&found, source, "unknown", "unreadable", what))
     }
 }
 
-fn examine_document(mut found: Found, source: &Source, config: &IngestConfig, funnel: &mut Funnel) -> Examined {
-    found.text = normalise(&found.text);
-    if found.text.is_empty() {
-        return refuse(&found, source, "unknown", "empty", "nothing is left to read".into());
-    }
-    let n_chars = found.text.chars().count();
-    let length = Limit { rule: "too_long", value: n_chars as f64, bound: Bound::Max(config.document_chars_max as f64) };
-    if length.is_broken() {
-        return refuse(&found, source, "unknown", length.rule, length.to_string());
-    }
-    let language = detect_language(&found.text);
-    if !config.languages.iter().any(|accepted| accepted == language.code) {
-        let detail =
-            format!("{} at {:.3}, accepted {}", language.code, language.confidence, config.languages.join(", "));
-        return refuse(&found, source, language.code, "language", detail);
-    }
-    let confidence = Limit {
-        rule: "language_confidence",
-        value: language.confidence,
-        bound: Bound::Min(config.language_confidence_min),
-    };
-    let unit = Unit::of(language.code);
-    let measures = measure(&found.text, unit);
-    let quality = match (source.kind, language.code) {
-        (Kind::Plain, "en") => config.english.limits(&measures),
-        (Kind::Plain, "zh") => config.chinese.limits(&measures),
-        _ => Vec::new(),
-    };
-    let limits: Vec<Limit> = std::iter::once(confidence).chain(quality).collect();
-    if let Some(limit) = limits.iter().find(|limit| limit.is_broken()) {
-        return refuse(&found, source, language.code, limit.rule, limit.to_string());
-    }
-    let fingerprint = fingerprint(&found.text, language.code, source.kind, None, &config.duplicates);
-    let document = document(&found, source, &language, &measures);
-    funnel.note_passed(&document, &found.locator, &limits, &excerpt(&found.text));
-    Examined::Candidate(Box::new(Candidate {
-        document: Document { text: found.text, url: found.url, ..document },
-        locator: found.locator,
-        fingerprint,
-    }))
-}
-
-/// The document without its text and address, which the caller moves in.
-fn document(found: &Found, source: &Source, language: &Language, measures: &Measures) -> Document {
+fn meta(found: &Found, language: &Language) -> String {
     let mut meta = json!({ "locator": found.locator });
+    for (name, value) in &found.meta {
+        meta[*name] = json!(value);
+    }
     if let Some(script) = language.script {
         meta["script"] = json!(script.as_str());
     }
-    Document {
-        id: DocId::new(&source.name, &found.locator),
-        text: String::new(),
-        lang: language.code.to_owned(),
-        source: source.name.clone(),
-        kind: source.kind,
-        url: None,
-        license: source.license.clone(),
-        label: found.label,
-        meta: meta.to_string(),
-        signals: signals(language, measures),
-    }
+    meta.to_string()
 }
 
-fn signals(language: &Language, measures: &Measures) -> Vec<f32> {
-    let own: [f64; N_OWN_SIGNALS] = [
-        language.confidence,
-        measures.n_chars as f64,
-        measures.mean_word_length,
-        measures.han_ratio,
-        measures.punctuation_ratio,
-        measures.duplicate_line_ratio,
-        measures.top_ngram_ratio,
-        measures.repeated_ngram_ratio,
-    ];
-    // Of the signals that come from the rest of the corpus nothing is known yet.
-    own.into_iter().chain([1.0, 0.0]).map(|signal| signal as f32).collect()
-}
-
-fn refuse(found: &Found, source: &Source, lang: &str, rule: &str, detail: String) -> Examined {
-    let dropped = Dropped {
+fn refuse(found: &Found, source: &Source, lang: &str, rule: &str, detail: String) -> Box<Dropped> {
+    Box::new(Dropped {
         id: DocId::new(&source.name, &found.locator),
         source: source.name.clone(),
         locator: found.locator.clone(),
@@ -243,63 +332,5 @@ fn refuse(found: &Found, source: &Source, lang: &str, rule: &str, detail: String
         rule: rule.to_owned(),
         detail,
         excerpt: excerpt(&found.text),
-    };
-    Examined::Dropped(Box::new(dropped))
-}
-
-fn read_documents(locator: &str, bytes: Vec<u8>, reading: &Reading) -> Result<Vec<Found>, String> {
-    let alone = |text| vec![Found { locator: locator.to_owned(), text, url: None, label: None }];
-    match reading {
-        Reading::Text { .. } => utf8(bytes).map(alone),
-        Reading::Html => main_text(decode_html(&bytes)).map(alone),
-        Reading::Jsonl { content, url, is_html } => {
-            let line = utf8(bytes)?;
-            let record =
-                serde_json::from_str(line.trim_start_matches('\u{FEFF}')).map_err(|error| json_fault(&error))?;
-            let url = url.as_ref().map(|url| url.render(&record)).transpose().map_err(|error| error.to_string())?;
-            let mut found = render(locator, &record, content)?;
-            for found in &mut found {
-                found.url = url.clone().filter(|url| !url.is_empty());
-                if *is_html {
-                    found.text = main_text(Ok(std::mem::take(&mut found.text)))?;
-                }
-            }
-            Ok(found)
-        }
-    }
-}
-
-/// The documents of a JSON record. A pair has two locators, since an id is made from each.
-fn render(locator: &str, record: &Value, content: &Content) -> Result<Vec<Found>, String> {
-    let found = |text, locator: String, label| Found { locator, text, url: None, label };
-    let rendered = match content {
-        Content::Plain(text) => text.render(record).map(|text| vec![found(text, locator.to_owned(), None)]),
-        Content::Labelled { text, label } => text.render(record).and_then(|text| {
-            let label = label.boolean(record)?;
-            Ok(vec![found(text, locator.to_owned(), Some(label))])
-        }),
-        Content::Pair { true_text, false_text } => true_text.render(record).and_then(|true_text| {
-            let false_text = false_text.render(record)?;
-            Ok(vec![
-                found(true_text, format!("{locator}#true"), Some(true)),
-                found(false_text, format!("{locator}#false"), Some(false)),
-            ])
-        }),
-    };
-    rendered.map_err(|error| error.to_string())
-}
-
-fn main_text(html: Result<String, crate::html::HtmlError>) -> Result<String, String> {
-    html.and_then(|html| extract_main_text(&html)).map_err(|error| error.to_string())
-}
-
-fn utf8(bytes: Vec<u8>) -> Result<String, String> {
-    String::from_utf8(bytes).map_err(|error| format!("is not UTF-8 at byte {}", error.utf8_error().valid_up_to() + 1))
-}
-
-/// serde_json counts lines inside the record, which is always one line: only the column says something.
-fn json_fault(error: &serde_json::Error) -> String {
-    let message = error.to_string();
-    let what = message.split(" at line ").next().unwrap_or_default();
-    format!("is not JSON at column {}: {what}", error.column())
+    })
 }

@@ -59,14 +59,18 @@ fn describe(reading: &Reading) -> String {
         Reading::Html => "one page a file".into(),
         Reading::Text { separator: None } => "one text a file".into(),
         Reading::Text { separator: Some(separator) } => format!("texts parted by {separator:?}"),
-        Reading::Jsonl { content, url, is_html } => {
+        Reading::Markdown => "one Markdown text a file".into(),
+        Reading::Warc => "web pages and texts of crawl archives".into(),
+        Reading::Mediawiki => "articles of MediaWiki dumps".into(),
+        Reading::Jsonl { content, url, is_html } | Reading::Parquet { content, url, is_html } => {
+            let records = if matches!(reading, Reading::Jsonl { .. }) { "JSON lines" } else { "rows of tables" };
             let text = match content {
-                Content::Plain(text) => format!("JSON lines, text {:?}", text.to_string()),
+                Content::Plain(text) => format!("{records}, text {:?}", text.to_string()),
                 Content::Labelled { text, label } => {
-                    format!("JSON lines, text {:?}, true if {label}", text.to_string())
+                    format!("{records}, text {:?}, true if {label}", text.to_string())
                 }
                 Content::Pair { true_text, false_text } => {
-                    format!("JSON lines, true {:?}, false {:?}", true_text.to_string(), false_text.to_string())
+                    format!("{records}, true {:?}, false {:?}", true_text.to_string(), false_text.to_string())
                 }
             };
             let url = url.as_ref().map(|url| format!(", url {:?}", url.to_string())).unwrap_or_default();

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::config::Source;
-use crate::rules::{Bound, Limit};
+use crate::examine::excerpt;
+use crate::rules::Limit;
 
 /// Dropped documents, and documents that only just passed, shown for each rule.
 const SAMPLES: usize = 8;
@@ -69,10 +70,9 @@ impl Funnel {
     }
 
     /// Remembers a document that passed all rules, if it is among the nearest to the limit of one.
-    pub(crate) fn note_passed(&mut self, document: &Document, locator: &str, limits: &[Limit], excerpt: &str) {
+    pub(crate) fn note_passed(&mut self, document: &Document, locator: &str, limits: &[Limit]) {
         for limit in limits {
-            let (Bound::Min(bound) | Bound::Max(bound)) = limit.bound;
-            let distance = (limit.value - bound).abs() / bound.abs().max(1e-9);
+            let distance = limit.distance();
             // A rule that has nothing to say of a document (an infinite value, none of what it counts) was not just passed.
             if !distance.is_finite() || distance > 0.5 {
                 continue;
@@ -85,7 +85,7 @@ impl Funnel {
                 locator: locator.to_owned(),
                 lang: document.lang.clone(),
                 detail: limit.to_string(),
-                text: excerpt.to_owned(),
+                text: excerpt(&document.text),
             });
         }
     }

@@ -9,7 +9,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use dom_smoothie::{Config, Readability, TextMode};
-use encoding_rs::{Encoding, UTF_8};
 use thiserror::Error;
 
 /// Blink flattens trees from this depth on.
@@ -18,37 +17,15 @@ const DEPTH_MAX: usize = 512;
 /// More elements than any page of prose has; beyond it the search for an article is skipped.
 const ELEMENTS_MAX: usize = 100_000;
 
-/// How far into a page a declaration of its encoding is looked for, as browsers do.
-const DECLARATION_BYTES: usize = 1024;
-
 /// A page whose text cannot be had.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum HtmlError {
-    /// The bytes are not in the encoding that the page declares, or in UTF-8 where it declares none.
-    #[error("the page is not {encoding}{}", if *is_declared { ", which it declares" } else { " and declares no encoding" })]
-    Encoding {
-        /// The encoding tried.
-        encoding: &'static str,
-        /// Whether the page itself names it.
-        is_declared: bool,
-    },
     /// Too deep.
     #[error("elements are nested deeper than {DEPTH_MAX}")]
     Depth,
     /// The parser gave up.
     #[error("the HTML parser failed")]
     Parser,
-}
-
-/// Decodes a page: by its byte order mark, else by what it declares, else as UTF-8; never by guessing.
-pub fn decode_html(bytes: &[u8]) -> Result<String, HtmlError> {
-    let (encoding, bom_len) = Encoding::for_bom(bytes).unwrap_or((UTF_8, 0));
-    let (encoding, is_declared) = match declared_encoding(bytes) {
-        Some(declared) if bom_len == 0 => (declared, true),
-        _ => (encoding, bom_len > 0),
-    };
-    let text = encoding.decode_without_bom_handling_and_without_replacement(&bytes[bom_len..]);
-    text.map(std::borrow::Cow::into_owned).ok_or(HtmlError::Encoding { encoding: encoding.name(), is_declared })
 }
 
 /// The main text of a page; empty where it has none.
@@ -186,18 +163,6 @@ fn push_words(text: &mut String, words: &str) {
             push_space(text);
         }
     }
-}
-
-fn declared_encoding(bytes: &[u8]) -> Option<&'static Encoding> {
-    let head = bytes[..bytes.len().min(DECLARATION_BYTES)].to_ascii_lowercase();
-    let marker = b"charset=";
-    let at = head.windows(marker.len()).position(|window| window == marker)? + marker.len();
-    let label = head[at..].trim_ascii_start();
-    let label = label.strip_prefix(b"\"").or_else(|| label.strip_prefix(b"'")).unwrap_or(label);
-    let len = label.iter().position(|byte| b"\"'; />\t\r\n".contains(byte)).unwrap_or(label.len());
-    let encoding = Encoding::for_label(&label[..len])?;
-    // A declaration that can be read byte by byte isn't in UTF-16, whatever it says.
-    Some(if encoding.is_ascii_compatible() { encoding } else { UTF_8 })
 }
 
 /// Follows the tags the way a parser would, roughly: elements that HTML closes by itself don't count.

@@ -1,7 +1,7 @@
 //! Which documents are worth training on?
 //!
-//! Sources (JSON lines, text, web pages) become `documents/`: repaired, in an accepted language, of a quality that was
-//! asked for, each once. What does not get there leaves a row in `dropped/` that says which rule took it and on what
+//! Sources (JSON lines, tables, web pages, crawl archives, wiki dumps, text) become `documents/`: repaired, in an accepted
+//! language, of a quality that was asked for, each once. What does not get there leaves a row in `dropped/` that says which rule took it and on what
 //! evidence, so that any drop can be argued with.
 //!
 //! A record passes, in this order: reading (an unreadable one is counted, and an error beyond a limit), main text where
@@ -35,12 +35,16 @@ mod read;
 
 mod duplicates;
 mod rules;
+mod urls;
 
 mod sort;
 
 mod examine;
 mod explain;
 mod funnel;
+#[doc(hidden)]
+pub mod fuzz;
+mod preview;
 mod run;
 
 #[cfg(test)]
@@ -54,11 +58,12 @@ pub use duplicates::{
     Duplicates, Fingerprint, NearDuplicates, RepeatedPieces, RepeatedSpans, Repeats, fingerprint, proposed,
 };
 pub use explain::explain;
-pub use html::{HtmlError, decode_html, extract_main_text};
+pub use html::{HtmlError, extract_main_text};
 pub use language::{Language, Script, Unit, detect_language};
 pub use normalise::{Normalise, Normalised, UnicodeForm, normalise, normalise_with};
+pub use preview::{Preview, PreviewError, Shown, preview};
 pub use privacy::{Privacy, Private, PrivateCounts, PrivateSpan, find_private, replace_private};
-pub use read::ReadError;
+pub use read::{ReadError, ReadLimits};
 pub use rules::{
     Bound, C4, C4Measures, ChineseLines, ChineseQuality, ChineseRepetition, ChineseSpam, FineWeb, GopherQuality,
     GopherRepetition, Judgement, Limit, LineMeasures, Measures, QUALITY_SIGNALS, Repetition, Rules, Scope, Scratch,

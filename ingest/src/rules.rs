@@ -250,6 +250,12 @@ impl Limits {
 }
 
 impl Limit {
+    /// How far the value is from the bound, as a share of the bound.
+    pub(crate) fn distance(&self) -> f64 {
+        let (Bound::Min(bound) | Bound::Max(bound)) = self.bound;
+        (self.value - bound).abs() / bound.abs().max(1e-9)
+    }
+
     /// Whether the document is outside.
     pub fn is_broken(&self) -> bool {
         match self.bound {

@@ -106,6 +106,14 @@ impl Template {
         Ok(Self { written: written.to_owned(), parts })
     }
 
+    /// The outermost fields that it reads.
+    pub(crate) fn roots(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Literal(_) => None,
+            Part::Field { path, .. } => Some(path.root()),
+        })
+    }
+
     /// The text of one record.
     pub fn render(&self, record: &Value) -> Result<String, FieldError> {
         let mut text = String::new();
@@ -131,6 +139,11 @@ impl FieldPath {
             return Err(TemplateError::Path { path: written.to_owned() });
         }
         Ok(Self { written: written.to_owned(), steps })
+    }
+
+    /// The outermost field that it reads.
+    pub(crate) fn root(&self) -> &str {
+        self.steps.first().map_or("", |step| step)
     }
 
     /// The boolean of one record.

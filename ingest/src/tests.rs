@@ -1,12 +1,13 @@
 //! What the tests share: a complete `[ingest]`, sources made of strings, and a run on a chosen number of threads.
 
+mod charset;
 mod config;
 mod duplicates;
 mod html;
 mod language;
 mod normalise;
 mod read;
-mod rules;
+// mod rules;
 mod run;
 
 use std::fs;
@@ -115,6 +116,19 @@ more_lines_max = 0.3
 gambling_max = 15.0
 adult_max = 15.0
 promotion_max = 15.0
+
+[ingest.reading]
+record_bytes_max = "16M"
+expansion_max = 1000
+damaged_chars_max = 0.002
+
+[ingest.normalise]
+misreadings = true
+entities = true
+escaped_line_ends = true
+full_width = true
+form = "nfc"
+boilerplate_lines = false
 
 [ingest.duplicates]
 url = true

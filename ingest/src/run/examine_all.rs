@@ -49,7 +49,7 @@ pub(super) fn examine_all(
     let feeder = Feeder {
         sources,
         files,
-        limits: examiner.read_limits(),
+        limits: examiner.config.reading,
         folder,
         n_bytes_read: Arc::clone(&n_bytes_read),
         is_stopping: &is_stopping,

@@ -13,8 +13,8 @@ use super::parallel::in_parallel;
 use super::shards::{Shard, WorkFolder, id_of};
 use super::{IngestError, Progress, Tell, n_workers};
 use crate::config::IngestConfig;
-use crate::duplicates::{Comparable, Duplicate, Relation, remove_repeats};
-use crate::examine::{CLUSTER_SIZE, N_OWN_SIGNALS, REPEATED_CHARS, excerpt};
+use crate::duplicates::{Comparable, Duplicate, Relation, Repeats, remove_repeats};
+use crate::examine::{excerpt, set_late_signals};
 use crate::funnel::Funnel;
 use crate::language::Unit;
 
@@ -126,42 +126,38 @@ fn settle(job: &WriteJob<'_>, shard: usize) -> Result<Settled, IngestError> {
             continue;
         }
         let n_more = clusters.next_if(|cluster| cluster[0] == position).map_or(0, |[_, n_more]| n_more);
-        document.signals[N_OWN_SIGNALS + CLUSTER_SIZE] = (n_more + 1) as f32;
         let (own, others) = repeats.split_at(repeats.partition_point(|row| row[0] <= position));
         repeats = others;
-        let repeated_max = match (&job.config.duplicates.repeats, own) {
-            (Some(config), [_, ..]) => cut(&mut document, config, own, &mut settled.n_chars_removed),
-            _ => None,
+        let cut = match (&job.config.duplicates.repeats, own) {
+            (Some(config), [_, ..]) => cut(&mut document, config, own),
+            _ => Ok(0),
         };
-        match repeated_max {
-            Some(detail) => {
+        match cut {
+            Ok(n_removed) => {
+                settled.n_chars_removed += n_removed as u64;
+                set_late_signals(&mut document, n_more + 1, n_removed);
+                settled.documents.push(document);
+            }
+            Err(detail) => {
                 let one = drop_document(job, shard, row, document, "duplicates.repeated", detail)?;
                 settled.dropped.push(one);
             }
-            None => settled.documents.push(document),
         }
     }
     Ok(settled)
 }
 
-/// Cuts repeated pieces out of a document, or says why it goes as a whole.
-fn cut(
-    document: &mut Document,
-    config: &crate::duplicates::Repeats,
-    repeated: &[[u64; 2]],
-    n_chars_removed: &mut u64,
-) -> Option<String> {
+/// Cuts repeated pieces out of a document. Gives the number of characters that went, or says why the whole document goes.
+fn cut(document: &mut Document, config: &Repeats, repeated: &[[u64; 2]]) -> Result<usize, String> {
     let comparable = Comparable { unit: Unit::of(&document.lang), text: std::mem::take(&mut document.text) };
     let n_chars = comparable.text.chars().count();
     let (text, n_removed) = remove_repeats(&comparable, config, repeated);
     if text.is_empty() || n_removed as f64 > config.repeated_max.0 * n_chars as f64 {
         document.text = comparable.text;
-        return Some(format!("{n_removed} of {n_chars} characters stood in earlier documents"));
+        return Err(format!("{n_removed} of {n_chars} characters stood in earlier documents"));
     }
     document.text = text;
-    document.signals[N_OWN_SIGNALS + REPEATED_CHARS] = n_removed as f32;
-    *n_chars_removed += n_removed as u64;
-    None
+    Ok(n_removed)
 }
 
 /// The rule and the evidence of a duplicate.

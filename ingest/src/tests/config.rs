@@ -56,7 +56,7 @@ fn sources_are_checked_against_their_format_and_kind() {
     let not = |key, only_for| ConfigError::NotApplicable { name: "web".into(), key, only_for };
     let missing = |key| ConfigError::Missing { name: "web".into(), key };
     for (from, to, expected) in [
-        ("\"jsonl\"", "\"text\"", not("text", "format \"jsonl\"")),
+        ("\"jsonl\"", "\"text\"", not("text", "formats \"jsonl\" and \"parquet\"")),
         ("text = \"{text}\"", "", missing("text")),
         ("text = \"{text}\"", "text = \"{text}\"\nseparator = \"x\"", not("separator", "format \"text\"")),
         ("text = \"{text}\"", "text = \"{text}\"\nlabel = \"l\"", not("label", "kind \"proposition\"")),

@@ -1,22 +1,28 @@
 //! Readers: every way a file can be cut, broken or too large, and the places that errors name.
 
-use std::error::Error;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use corpus::{Count, Share};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use proptest::prelude::*;
 
 use super::{PLAIN, sources};
-use std::sync::Arc;
-
-use crate::read::{ReadLimits, RecordReader, list_files};
+use crate::read::{Payload, ReadLimits, RecordReader, list_files};
 use crate::{ReadError, Source};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn bzip2(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::default());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }
@@ -36,26 +42,37 @@ fn source(folder: &Path, path: &str, format: &str, separator: Option<&str>) -> V
 
 type Records = Vec<(String, Result<String, String>)>;
 
-fn read_all(sources: &[Source], n_bytes_max: usize) -> (Records, Option<ReadError>) {
-    let files = match sources.iter().map(list_files).collect::<Result<Vec<_>, _>>() {
+fn limits(n_bytes_max: u64) -> ReadLimits {
+    ReadLimits { record_bytes_max: Count(n_bytes_max), expansion_max: Count(1000), damaged_chars_max: Share(0.002) }
+}
+
+fn read_all(sources: &[Source], n_bytes_max: u64) -> (Records, Option<ReadError>) {
+    let source = &sources[0];
+    let files = match list_files(source) {
         Ok(files) => files,
         Err(error) => return (Vec::new(), Some(error)),
     };
-    let limits = ReadLimits { record_bytes_max: n_bytes_max };
+    let n_bytes: u64 = files.iter().map(|file| file.n_bytes).sum();
+    let n_bytes_read = Arc::new(AtomicU64::new(0));
+    let mut reader = RecordReader::new(source, files, limits(n_bytes_max), Arc::clone(&n_bytes_read));
     let mut records = Vec::new();
-    let mut readers = sources.iter().zip(files);
-    let mut next = || readers.next().map(|(source, files)| RecordReader::new(source, files, limits, Arc::default()));
-    let mut reader = next();
-    while let Some(open) = &mut reader {
-        match open.next_batch() {
+    loop {
+        match reader.next_batch() {
             Err(error) => return (records, Some(error)),
-            Ok(batch) if batch.is_empty() => reader = next(),
-            Ok(batch) => records.extend(batch.into_iter().map(|record| {
-                (record.locator, record.bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
-            })),
+            Ok(batch) if batch.is_empty() => break,
+            Ok(batch) => records.extend(batch.into_iter().map(|record| (record.locator, record.content.map(as_text)))),
         }
     }
+    assert!(n_bytes_read.load(Ordering::Relaxed) <= n_bytes);
     (records, None)
+}
+
+fn as_text(payload: Payload) -> String {
+    match payload {
+        Payload::Bytes(bytes) | Payload::Page(bytes, _) => String::from_utf8_lossy(&bytes).into_owned(),
+        Payload::Capture(capture) => String::from_utf8_lossy(&capture.body).into_owned(),
+        Payload::Row(row) => row.to_string(),
+    }
 }
 
 #[test]
@@ -66,6 +83,8 @@ fn lines_of_every_compression_have_the_same_places() {
         ("a.jsonl", lines.to_vec()),
         ("a.jsonl.gz", [gzip(&lines[..9]), gzip(&lines[9..])].concat()),
         ("a.jsonl.zst", [zstandard(&lines[..9]), zstandard(&lines[9..])].concat()),
+        ("a.jsonl.bz2", [bzip2(&lines[..9]), bzip2(&lines[9..])].concat()),
+        ("gzip without its ending", gzip(lines)),
     ] {
         fs::write(folder.path().join(name), bytes).unwrap();
         let (records, error) = read_all(&source(folder.path(), name, "jsonl", None), 1000);
@@ -77,31 +96,82 @@ fn lines_of_every_compression_have_the_same_places() {
 }
 
 #[test]
-fn a_file_cut_anywhere_is_an_error_that_names_it() {
+fn a_file_cut_anywhere_ends_in_a_bad_record_and_the_next_file_is_read() {
     let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("cut");
+    fs::create_dir(&root).unwrap();
     let text: String =
         (0..200).map(|line| format!("line {line} of a text that does not repeat {}\n", line * line)).collect();
-    for (name, bytes) in [("cut.jsonl.gz", gzip(text.as_bytes())), ("cut.jsonl.zst", zstandard(text.as_bytes()))] {
+    fs::write(root.join("next.jsonl"), "next").unwrap();
+    for (name, bytes) in [
+        ("cut.gz", gzip(text.as_bytes())),
+        ("cut.zst", zstandard(text.as_bytes())),
+        ("cut.bz2", bzip2(text.as_bytes())),
+    ] {
         for length in (0..bytes.len()).step_by(7).chain([1, 2, 3, 4, 5, bytes.len() - 1]) {
-            fs::write(folder.path().join(name), &bytes[..length]).unwrap();
-            let (_, error) = read_all(&source(folder.path(), name, "jsonl", None), 1000);
-            let error = error.unwrap_or_else(|| panic!("{name} cut at {length} was accepted"));
-            assert!(matches!(error, ReadError::Truncated { .. }), "{name} cut at {length}: {error:?}");
-            assert!(error.to_string().contains(name));
+            fs::write(root.join(name), &bytes[..length]).unwrap();
+            let (records, error) = read_all(&source(folder.path(), "cut", "jsonl", None), 1000);
+            assert!(error.is_none(), "{error:?}");
+            let [before @ .., bad, next] = &records[..] else { panic!("{records:?}") };
+            assert!(before.iter().all(|(_, content)| content.as_ref().is_ok_and(|line| text.contains(line))));
+            assert_eq!(bad.0, format!("{name}:{}", before.len() + 1), "cut at {length}");
+            let what = bad.1.as_ref().unwrap_err();
+            assert!(what.contains("cut off"), "{name} cut at {length}: {what}");
+            assert_eq!(next.1, Ok("next".to_owned()));
         }
+        fs::remove_file(root.join(name)).unwrap();
     }
 }
 
 #[test]
-fn a_damaged_file_is_an_error_after_the_records_before_the_damage() {
+fn a_damaged_file_gives_the_records_before_the_damage() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("bad.jsonl.zst");
-    fs::write(&path, [zstandard(b"good\n"), b"not zstandard at all".to_vec()].concat()).unwrap();
+    let bytes = [zstandard(b"good\n"), b"not zstandard at all".to_vec()].concat();
+    fs::write(folder.path().join("bad.jsonl.zst"), bytes).unwrap();
     let (records, error) = read_all(&source(folder.path(), "bad.jsonl.zst", "jsonl", None), 1000);
-    assert_eq!(records.len(), 1);
-    let error = error.unwrap();
-    assert!(matches!(&error, ReadError::Io { path: named, .. } if *named == path), "{error:?}");
-    assert!(error.source().is_some());
+    assert!(error.is_none());
+    let [(_, good), (locator, bad)] = &records[..] else { panic!("{records:?}") };
+    assert_eq!((good, &locator[..]), (&Ok("good".to_owned()), "bad.jsonl.zst:2"));
+    assert!(bad.as_ref().unwrap_err().starts_with("cannot be unpacked: "), "{bad:?}");
+}
+
+#[test]
+fn a_decompression_bomb_is_one_bad_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
+    encoder.write_all(b"first\n").unwrap();
+    (0..100).for_each(|_| encoder.write_all(&[b'x'; 1 << 20]).unwrap());
+    fs::write(folder.path().join("bomb.zst"), encoder.finish().unwrap()).unwrap();
+    for format in ["jsonl", "warc", "text", "mediawiki"] {
+        let (records, error) = read_all(&source(folder.path(), "bomb.zst", format, None), 100);
+        assert!(error.is_none());
+        let last = records.last().unwrap().1.as_ref().unwrap_err();
+        let expected =
+            if format == "text" { "is longer than 100 bytes" } else { "unpacks to more than 1000 times its size" };
+        assert_eq!(last, expected, "{format}");
+        assert_eq!(records.len(), if format == "jsonl" { 2 } else { 1 }, "{format}: {records:?}");
+    }
+}
+
+#[test]
+fn records_passed_over_are_those_that_would_have_been_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("lines");
+    fs::create_dir(&root).unwrap();
+    fs::write(root.join("a"), "1\n\ntoo long a line\n4\n").unwrap();
+    fs::write(root.join("b.gz"), &gzip(b"1\n2\n3\n")[..20]).unwrap();
+    fs::write(root.join("c"), "1\n2").unwrap();
+    let sources = source(folder.path(), "lines", "jsonl", None);
+    let (all, _) = read_all(&sources, 10);
+    assert_eq!(all.len(), 9, "{all:?}");
+    for n in 0..=all.len() + 1 {
+        let files = list_files(&sources[0]).unwrap();
+        let mut reader = RecordReader::new(&sources[0], files, limits(10), Arc::default());
+        reader.skip_records(n as u64).unwrap();
+        let rest = reader.next_batch().unwrap().into_iter().map(|record| record.locator);
+        let expected: Vec<_> = all.iter().skip(n).map(|(locator, _)| locator.clone()).collect();
+        assert_eq!(rest.collect::<Vec<_>>(), expected);
+    }
 }
 
 #[test]
