@@ -121,22 +121,26 @@ pub(crate) fn decisions(text: &str, lang: &str, settings: &Settings) -> Value {
 fn sets(config: &IngestConfig) -> (Vec<(&'static str, EnglishRules)>, Vec<(&'static str, ChineseRules)>) {
     let english = config.english.clone().unwrap_or_default();
     let chinese = config.chinese.clone().unwrap_or_default();
-    let mut c4 = english.c4.clone();
-    let with_ending = c4.take().map(|c4| ingest::C4 { only_lines_that_end_in_marks: true, ..c4 });
-    let any_ending = english.c4.clone().map(|c4| ingest::C4 { only_lines_that_end_in_marks: false, ..c4 });
-    let none = EnglishRules::default;
+    let c4 =
+        |only_lines_that_end_in_marks| english.c4.clone().map(|c4| ingest::C4 { only_lines_that_end_in_marks, ..c4 });
     let english = vec![
-        ("gopher-quality", EnglishRules { gopher_quality: english.gopher_quality, ..none() }),
-        ("gopher-repetition", EnglishRules { gopher_repetition: english.gopher_repetition, ..none() }),
-        ("c4", EnglishRules { c4: with_ending, ..none() }),
-        ("c4-any-ending", EnglishRules { c4: any_ending, ..none() }),
-        ("fineweb", EnglishRules { fineweb: english.fineweb, ..none() }),
+        ("gopher-quality", only(|set: &mut EnglishRules| set.gopher_quality = english.gopher_quality.clone())),
+        ("gopher-repetition", only(|set: &mut EnglishRules| set.gopher_repetition = english.gopher_repetition.clone())),
+        ("c4", only(|set: &mut EnglishRules| set.c4 = c4(true))),
+        ("c4-any-ending", only(|set: &mut EnglishRules| set.c4 = c4(false))),
+        ("fineweb", only(|set: &mut EnglishRules| set.fineweb = english.fineweb.clone())),
     ];
-    let none = ChineseRules::default;
     let chinese = vec![
-        ("gopher-quality", ChineseRules { quality: chinese.quality, ..none() }),
-        ("gopher-repetition", ChineseRules { repetition: chinese.repetition, ..none() }),
-        ("fineweb", ChineseRules { lines: chinese.lines, ..none() }),
+        ("gopher-quality", only(|set: &mut ChineseRules| set.quality = chinese.quality.clone())),
+        ("gopher-repetition", only(|set: &mut ChineseRules| set.repetition = chinese.repetition.clone())),
+        ("fineweb", only(|set: &mut ChineseRules| set.lines = chinese.lines.clone())),
     ];
     (english, chinese)
+}
+
+/// No rules but those that are filled in.
+fn only<R: Default>(fill: impl FnOnce(&mut R)) -> R {
+    let mut set = R::default();
+    fill(&mut set);
+    set
 }
