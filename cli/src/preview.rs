@@ -57,7 +57,7 @@ impl From<PreviewError> for Failure {
     fn from(error: PreviewError) -> Self {
         match error {
             PreviewError::Ingest(error) => error.into(),
-            error => Self::run_file(error.into()),
+            error => Self::run_file(error),
         }
     }
 }

@@ -184,7 +184,7 @@ impl Run {
             name,
             seed_value: seed,
             sources: resolve_sources(source, folder)?,
-            ingest: IngestConfig::try_from(ingest)?,
+            ingest: IngestConfig::try_from(ingest)?.within(folder),
             tokenizer,
             mixes,
             plan,

@@ -105,7 +105,7 @@ impl<'a> Stages<'a> {
     }
 
     fn ingest(&self) -> Result<(), Failure> {
-        let parents = ingest::source_parents(&self.run.sources)?;
+        let parents = ingest::ingest_parents(&self.run.sources, &self.run.ingest)?;
         let folders = [("ingest", PathBuf::from("documents")), ("dropped", PathBuf::from("dropped"))];
         if self.is_done(Stage::Ingest, &folders, DOCUMENTS_FORMAT, &parents) {
             return Ok(());

@@ -12,6 +12,7 @@ use serde::de::{Deserializer, Error as _, Unexpected};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::decontaminate::Decontamination;
 use crate::duplicates::Duplicates;
 use crate::language::Unit;
 use crate::normalise::Normalise;
@@ -20,6 +21,7 @@ use crate::read::ReadLimits;
 use crate::rules::Rules;
 pub use crate::rules::{ChineseRules, EnglishRules};
 use crate::template::{FieldPath, Template};
+use crate::urls::Urls;
 
 /// The formats whose records have fields.
 const WITH_FIELDS: &str = "formats \"jsonl\" and \"parquet\"";
@@ -129,10 +131,14 @@ pub struct IngestConfig {
     pub chinese: Option<ChineseRules>,
     /// What reading puts up with.
     pub reading: ReadLimits,
+    /// Addresses that are not wanted; left out, all are taken.
+    pub urls: Option<Urls>,
     /// How texts are repaired.
     pub normalise: Normalise,
     /// What is replaced by a placeholder; left out, nothing is.
     pub privacy: Option<Privacy>,
+    /// Evaluation items that documents must not hold; left out, none are looked for.
+    pub decontamination: Option<Decontamination>,
     /// What counts as a duplicate.
     pub duplicates: Duplicates,
     /// Bytes of memory that may be used. Cannot change results, so it is not among the settings of the manifest.
@@ -146,6 +152,8 @@ pub struct IngestConfig {
 pub enum ChineseScript {
     /// Both scripts stay as they are.
     Keep,
+    /// Documents in Traditional characters are turned into Simplified ones.
+    Simplified,
 }
 
 /// A finite number that is zero or more.
@@ -185,8 +193,10 @@ pub struct RawIngest {
     english: Option<EnglishRules>,
     chinese: Option<ChineseRules>,
     reading: ReadLimits,
+    urls: Option<Urls>,
     normalise: Normalise,
     privacy: Option<Privacy>,
+    decontamination: Option<Decontamination>,
     duplicates: Duplicates,
 }
 
@@ -403,8 +413,10 @@ impl TryFrom<RawIngest> for IngestConfig {
             english,
             chinese,
             reading,
+            urls,
             normalise,
             privacy,
+            decontamination,
             duplicates,
         } = raw;
         let languages: Vec<String> = languages.into_iter().map(|LanguageCode(code)| code).collect();
@@ -440,8 +452,10 @@ impl TryFrom<RawIngest> for IngestConfig {
             english,
             chinese,
             reading,
+            urls,
             normalise,
             privacy,
+            decontamination,
             duplicates,
             memory,
         })
@@ -449,6 +463,24 @@ impl TryFrom<RawIngest> for IngestConfig {
 }
 
 impl IngestConfig {
+    /// The same settings with every path reckoned from `folder`, the one the run file lies in.
+    #[must_use]
+    pub fn within(mut self, folder: &Path) -> Self {
+        self.files_mut().into_iter().for_each(|path| *path = folder.join(&path));
+        self
+    }
+
+    /// The files and folders that results depend on beside the sources.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        self.clone().files_mut().into_iter().map(|path| path.clone()).collect()
+    }
+
+    fn files_mut(&mut self) -> Vec<&mut PathBuf> {
+        let blocked = self.urls.iter_mut().map(|urls| &mut urls.blocked);
+        let sets = self.decontamination.iter_mut().flat_map(|it| &mut it.sets).map(|set| &mut set.path);
+        blocked.chain(sets).collect()
+    }
+
     /// What judges plain documents of a language.
     pub fn rules(&self, language: &str) -> Rules<'_> {
         match (language, &self.english, &self.chinese) {

@@ -12,16 +12,18 @@ use std::borrow::Cow;
 use corpus::{DocId, Document, Dropped, Kind};
 use serde_json::json;
 
-use crate::config::{IngestConfig, Source};
+use crate::config::{ChineseScript, IngestConfig, Source};
+use crate::decontaminate::{Decontaminator, Hit, read_items};
 use crate::duplicates::{Fingerprint, fingerprint};
 use crate::funnel::Funnel;
-use crate::language::{Language, Unit, detect_language};
+use crate::language::{Language, Script, Unit, detect_language};
 use crate::normalise::normalise_with;
 use crate::privacy::{Private, replace_private};
 use crate::read::{Bad, Found, Record, read_documents};
 use crate::rules::{Bound, Judgement, Limit, QUALITY_SIGNALS, Rules, Scope, Scratch, judge, signals};
 use crate::run::{BadRecord, IngestError};
-use crate::urls::url_key;
+use crate::simplified::to_simplified;
+use crate::urls::{BlockedUrls, url_key};
 
 /// Signals that come from the rest of the corpus stand last: documents that this one stands for (itself and those that
 /// repeat it), and characters that were cut out because they stood in earlier documents.
@@ -62,6 +64,8 @@ pub(crate) struct Examination {
 /// The settings with whatever was made of them beforehand.
 pub(crate) struct Examiner<'a> {
     pub(crate) config: &'a IngestConfig,
+    blocked: Option<BlockedUrls>,
+    decontaminator: Option<Decontaminator>,
 }
 
 /// A document whose language is known.
@@ -106,11 +110,11 @@ pub(crate) enum Answer {
 
 /// The names of all rules, in the order in which a document meets them.
 pub(crate) fn rule_names(config: &IngestConfig) -> Vec<String> {
-    let mut names = vec!["unreadable", "empty", "too_long", "language", "language_confidence"];
+    let mut names = vec!["unreadable", "urls.blocked", "empty", "too_long", "language", "language_confidence"];
     for language in &config.languages {
         names.extend(config.rules(language).limits().iter().map(|limit| limit.rule));
     }
-    names.extend(["duplicates.url", "duplicates.exact", "duplicates.near", "duplicates.repeated"]);
+    names.extend(["contamination", "duplicates.url", "duplicates.exact", "duplicates.near", "duplicates.repeated"]);
     names.dedup();
     names.into_iter().map(str::to_owned).collect()
 }
@@ -134,7 +138,12 @@ pub(crate) fn excerpt(text: &str) -> String {
 
 impl<'a> Examiner<'a> {
     pub(crate) fn new(config: &'a IngestConfig) -> Result<Self, IngestError> {
-        Ok(Self { config })
+        let decontaminator = match &config.decontamination {
+            Some(settings) => Some(Decontaminator::build(&read_items(&settings.sets)?, settings)),
+            None => None,
+        };
+        let blocked = config.urls.as_ref().map(|urls| BlockedUrls::read(&urls.blocked)).transpose()?;
+        Ok(Self { config, blocked, decontaminator })
     }
 
     /// Examines records, each given with the number of its source.
@@ -208,6 +217,10 @@ impl<'a> Examiner<'a> {
         funnel: &mut Funnel,
     ) -> Result<Known, Box<Dropped>> {
         let config = self.config;
+        let blocked = self.blocked.as_ref().zip(found.url.as_ref()).and_then(|(list, url)| list.find(url));
+        if let Some(entry) = blocked {
+            return Err(refuse(&found, source, "unknown", "urls.blocked", format!("the list holds {entry}")));
+        }
         let normalised = normalise_with(&found.text, &config.normalise);
         funnel.count("lines decoded again", normalised.n_misread_lines.into());
         funnel.count("lines of page frames taken out", normalised.n_boilerplate_lines.into());
@@ -221,7 +234,14 @@ impl<'a> Examiner<'a> {
         if length.is_broken() {
             return Err(refuse(&found, source, "unknown", length.rule, length.to_string()));
         }
-        let language = detect_language(&found.text);
+        let mut language = detect_language(&found.text);
+        if config.chinese_script == ChineseScript::Simplified
+            && language.code == "zh"
+            && language.script != Some(Script::Hans)
+        {
+            found.text = to_simplified(&found.text);
+            language.script = language.script.map(|_| Script::Hans);
+        }
         if !config.languages.iter().any(|accepted| accepted == language.code) {
             let accepted = config.languages.join(", ");
             let detail = format!("{} at {:.3}, accepted {accepted}", language.code, language.confidence);
@@ -248,6 +268,9 @@ impl<'a> Examiner<'a> {
             }
             found.text = replaced.unwrap_or(found.text);
         }
+        if let Some(detail) = self.contamination(&found.text) {
+            return Examined::Dropped(refuse(&found, source, language.code, "contamination", detail));
+        }
         let url = found.url.as_deref().and_then(url_key);
         let fingerprint = fingerprint(&found.text, language.code, source.kind, url, &self.config.duplicates);
         let mut signals: Vec<f32> = vec![language.confidence as f32];
@@ -267,6 +290,15 @@ impl<'a> Examiner<'a> {
         };
         funnel.note_passed(&document, &found.locator, &limits);
         Examined::Candidate(Box::new(Candidate { document, locator: found.locator, fingerprint }))
+    }
+
+    /// Every evaluation item that the text holds, as evidence.
+    fn contamination(&self, text: &str) -> Option<String> {
+        let hits = self.decontaminator.as_ref()?.hits(text);
+        let show = |Hit { task, item, n_matched, n_ngrams, excerpt }: &Hit| {
+            format!("{task} {item}: {n_matched} of {n_ngrams} n-grams at {excerpt:?}")
+        };
+        (!hits.is_empty()).then(|| hits.iter().map(show).collect::<Vec<_>>().join("; "))
     }
 
     /// What one rule says of a document, whatever the others say. Limits are asked even of documents that break others.

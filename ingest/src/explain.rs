@@ -2,7 +2,14 @@
 
 use std::fmt::Write;
 
+use corpus::Share;
+
 use crate::config::{ChineseScript, Content, IngestConfig, Reading, Source};
+use crate::decontaminate::Decontamination;
+use crate::duplicates::{Duplicates, RepeatedPieces, RepeatedSpans, Repeats};
+use crate::normalise::{Normalise, UnicodeForm};
+use crate::privacy::{Privacy, Private};
+use crate::read::ReadLimits;
 use crate::rules::{Limit, Rules};
 
 /// What would be read, dropped and compared.
@@ -14,29 +21,112 @@ pub fn explain(sources: &[Source], config: &IngestConfig) -> String {
             &format!("source {}: {}, {}, {}", source.name, source.kind, source.license, describe(&source.reading)),
         );
     }
-    let ChineseScript::Keep = config.chinese_script;
-    push(&mut plan, &format!("unreadable records: an error beyond {}", config.bad_records_max));
-    push(&mut plan, &format!("too_long: more than {} characters", config.document_chars_max));
+    push_reading(&mut plan, config);
     push(
         &mut plan,
         &format!("language: {} at {} or surer", config.languages.join(", "), config.language_confidence_min),
     );
-    push(&mut plan, "chinese script: kept as it is");
     for language in &config.languages {
         push_rules(&mut plan, language, config);
     }
-    push(&mut plan, &format!("duplicates.exact: {}", if config.duplicates.exact { "dropped" } else { "kept" }));
-    push(
-        &mut plan,
-        &match &config.duplicates.near {
-            None => "duplicates.near: kept".to_owned(),
-            Some(near) => format!(
-                "duplicates.near: jaccard {} of {} words or {} characters, proposed by {} bands of {} rows; not for propositions",
-                near.jaccard_min.0, near.shingle_words, near.shingle_chars, near.bands, near.rows,
-            ),
-        },
-    );
+    push(&mut plan, &format!("private data: {}", config.privacy.as_ref().map_or("kept".into(), describe_privacy)));
+    push(&mut plan, &format!("contamination: {}", describe_decontamination(config.decontamination.as_ref())));
+    push_duplicates(&mut plan, &config.duplicates);
     plan
+}
+
+fn push_reading(plan: &mut String, config: &IngestConfig) {
+    let ReadLimits { record_bytes_max, expansion_max, damaged_chars_max } = config.reading;
+    push(
+        plan,
+        &format!(
+            "unreadable: records of more than {} bytes, files that unpack to more than {expansion_max} times their size, texts of which \
+             more than {} is damaged; an error beyond {} of them",
+            record_bytes_max.0, damaged_chars_max.0, config.bad_records_max,
+        ),
+    );
+    push(plan, &format!("urls.blocked: {}", if config.urls.is_some() { "by a list" } else { "none" }));
+    let Normalise { misreadings, entities, escaped_line_ends, full_width, form, boilerplate_lines } = config.normalise;
+    let steps = [
+        (misreadings, "text decoded wrongly is decoded again"),
+        (entities, "entities are read"),
+        (escaped_line_ends, "written-out line ends are read"),
+        (full_width, "full-width letters and digits become ASCII"),
+        (form == UnicodeForm::Nfc, "NFC"),
+        (form == UnicodeForm::Nfkc, "NFKC"),
+        (boilerplate_lines, "lines of page frames go"),
+        (config.chinese_script == ChineseScript::Simplified, "Traditional Chinese becomes Simplified"),
+    ];
+    let steps: Vec<&str> = steps.into_iter().filter(|&(is_done, _)| is_done).map(|(_, step)| step).collect();
+    push(plan, &format!("repair: {}", steps.join(", ")));
+    push(plan, &format!("too_long: more than {} characters", config.document_chars_max));
+}
+
+fn describe_privacy(privacy: &Privacy) -> String {
+    let kinds: Vec<&str> =
+        Private::ALL.into_iter().filter(|kind| kind.is_wanted(privacy)).map(Private::placeholder).collect();
+    format!("replaced by {}", kinds.join(", "))
+}
+
+fn describe_decontamination(settings: Option<&Decontamination>) -> String {
+    let Some(settings) = settings else { return "not looked for".to_owned() };
+    let tasks: Vec<&str> = settings.sets.iter().map(|set| &set.task[..]).collect();
+    format!(
+        "documents that hold {} of an item's n-grams of {} words or {} characters, or a whole item of {} words or {} characters at least; \
+         n-grams of more than {} items say nothing; items of {}",
+        settings.share_min.0,
+        settings.ngram_words,
+        settings.ngram_chars,
+        settings.short_words_min,
+        settings.short_chars_min,
+        settings.items_per_ngram_max,
+        tasks.join(", "),
+    )
+}
+
+fn push_duplicates(plan: &mut String, duplicates: &Duplicates) {
+    let Duplicates { url, exact, near, repeats } = duplicates;
+    let dropped = |is_dropped: bool| if is_dropped { "dropped" } else { "kept" };
+    push(plan, &format!("duplicates.url: {}", dropped(*url)));
+    push(plan, &format!("duplicates.exact: {}", dropped(*exact)));
+    let near = match near {
+        None => "kept".to_owned(),
+        Some(near) => {
+            let contained = near.containment_min.map(|Share(least)| format!(", or {least} of the later one contained"));
+            format!(
+                "jaccard {}{} of {} words or {} characters, proposed by {} bands of {} rows, compared with {} of a group at most; \
+                 not for propositions",
+                near.jaccard_min.0,
+                contained.unwrap_or_default(),
+                near.shingle_words,
+                near.shingle_chars,
+                near.bands,
+                near.rows,
+                near.compared_max,
+            )
+        }
+    };
+    push(plan, &format!("duplicates.near: {near}"));
+    let Some(Repeats { lines, paragraphs, spans, repeated_max }) = repeats else {
+        return push(plan, "duplicates.repeated: nothing is cut out");
+    };
+    let mut cut = Vec::new();
+    for (name, pieces) in [("lines", lines), ("paragraphs", paragraphs)] {
+        if let Some(RepeatedPieces { chars_min, occurrences_max }) = pieces {
+            cut.push(format!("{name} of {chars_min} characters or more after {occurrences_max}"));
+        }
+    }
+    if let Some(RepeatedSpans { units, occurrences_max }) = spans {
+        cut.push(format!("spans of {units} words or characters or more after {occurrences_max}"));
+    }
+    push(
+        plan,
+        &format!(
+            "duplicates.repeated: cut out {}; documents go that lose more than {}",
+            cut.join(", "),
+            repeated_max.0
+        ),
+    );
 }
 
 fn push(plan: &mut String, line: &str) {

@@ -28,11 +28,12 @@ mod boilerplate;
 mod html;
 mod language;
 mod misreading;
-mod ngrams;
 mod normalise;
 mod privacy;
 mod read;
+mod simplified;
 
+mod decontaminate;
 mod duplicates;
 mod rules;
 mod urls;
@@ -54,6 +55,9 @@ pub use config::{
     ChineseRules, ChineseScript, ConfigError, Content, EnglishRules, IngestConfig, NotNegative, RawIngest, RawSource,
     Reading, Source, resolve_sources,
 };
+pub use decontaminate::{
+    Coverage, Decontamination, Decontaminator, EvaluationError, EvaluationItem, EvaluationSet, Hit, read_items,
+};
 pub use duplicates::{
     Duplicates, Fingerprint, NearDuplicates, RepeatedPieces, RepeatedSpans, Repeats, fingerprint, proposed,
 };
@@ -69,5 +73,6 @@ pub use rules::{
     GopherRepetition, Judgement, Limit, LineMeasures, Measures, QUALITY_SIGNALS, Repetition, Rules, Scope, Scratch,
     SpamMeasures, judge, signals,
 };
-pub use run::{IngestError, Progress, Tell, run, source_parents};
+pub use run::{IngestError, Progress, Tell, ingest_parents, run};
 pub use template::{FieldError, FieldPath, Template, TemplateError};
+pub use urls::{BlockedUrls, BlockedUrlsError, Urls, normalise_url, url_key};

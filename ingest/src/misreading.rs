@@ -68,6 +68,11 @@ fn repair_stretch(stretch: &str) -> Option<String> {
         return None;
     }
     let bytes = windows_1252_bytes(stretch)?;
+    // Quotes and dashes alone may follow a sign by right: `3×“`.
+    let is_evident = stretch.chars().zip(&bytes).any(|(char, byte)| (0x80..0xC0).contains(byte) && !is_closing(char));
+    if !is_evident {
+        return None;
+    }
     repair_whole(&bytes).or_else(|| repair_gb2312(stretch, &bytes)).or_else(|| repair_sequences(stretch, &bytes))
 }
 
@@ -124,7 +129,7 @@ fn repair_sequences(stretch: &str, bytes: &[u8]) -> Option<String> {
     let mut repaired = String::with_capacity(stretch.len());
     let (mut at, mut is_changed) = (0, false);
     while at < chars.len() {
-        match sequence_at(&chars, bytes, at).or_else(|| is_changed.then(|| lost_space_at(bytes, at))?) {
+        match sequence_at(&chars, bytes, at).or_else(|| misread_a_at(&chars, bytes, at, is_changed)) {
             Some((meant, n_chars)) => {
                 repaired.push_str(&meant);
                 at += n_chars;
@@ -159,10 +164,16 @@ fn sequence_at(chars: &[char], bytes: &[u8], at: usize) -> Option<(String, usize
     (is_meant && is_common(meant)).then(|| (meant.to_string(), n_bytes))
 }
 
-/// `Ã` before a space that was the no-break space of a misread `à`.
-fn lost_space_at(bytes: &[u8], at: usize) -> Option<(String, usize)> {
-    let is_lost = bytes[at] == 0xC3 && bytes.get(at + 1).is_none_or(|&byte| byte == b' ');
-    is_lost.then(|| ("à".into(), 1))
+/// `Ã` before a no-break space, which may have become a space since: a misread `à` at the end of a word. It stands alone
+/// in no word of small letters; elsewhere something must have been repaired before it.
+fn misread_a_at(chars: &[char], bytes: &[u8], at: usize, is_changed: bool) -> Option<(String, usize)> {
+    let n_chars = match bytes[at..] {
+        [0xC3, 0xA0, ..] => 2,
+        [0xC3, b' ', ..] | [0xC3] => 1,
+        _ => return None,
+    };
+    let is_in_word = at > 0 && chars[at - 1].is_lowercase();
+    (is_in_word || is_changed).then(|| ("à".into(), n_chars))
 }
 
 fn decode_one(bytes: &[u8]) -> Option<(char, usize)> {

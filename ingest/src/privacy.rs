@@ -113,7 +113,7 @@ impl Private {
         }
     }
 
-    fn is_wanted(self, settings: &Privacy) -> bool {
+    pub(crate) fn is_wanted(self, settings: &Privacy) -> bool {
         match self {
             Self::Secret => settings.secrets,
             Self::Email => settings.emails,
@@ -288,7 +288,8 @@ fn email(bytes: &[u8], at: usize) -> Option<Range<usize>> {
         end -= 1;
     }
     let domain = std::str::from_utf8(&bytes[at + 1..end]).expect("ASCII").to_ascii_lowercase();
-    let is_login = bytes[..start].ends_with(b"//") || &bytes[start..at] == b"git";
+    // A login, or the id of a message in the address of an archive.
+    let is_login = bytes[..start].ends_with(b"/") || &bytes[start..at] == b"git";
     // A handle of the fediverse, or the second `@` of `a@b@c`.
     let is_handle = start > 0 && bytes[start - 1] == b'@' || bytes.get(end) == Some(&b'@');
     (!is_login && !is_handle && is_mail_domain(&domain)).then_some(start..end)
@@ -297,7 +298,7 @@ fn email(bytes: &[u8], at: usize) -> Option<Range<usize>> {
 /// Whether people may have an address there: a name with a top-level domain that isn't the ending of a file or of a unit
 /// of systemd, and isn't reserved for examples (RFC 2606).
 fn is_mail_domain(domain: &str) -> bool {
-    const NOT_TOP_LEVEL: [&str; 29] = [
+    const NOT_TOP_LEVEL: [&str; 32] = [
         "service",
         "socket",
         "target",
@@ -327,6 +328,9 @@ fn is_mail_domain(domain: &str) -> bool {
         "example",
         "local",
         "internal",
+        "dom",
+        "ext",
+        "domain",
     ];
     let Some((rest, top)) = domain.rsplit_once('.') else { return false };
     let mut labels = domain.split('.');

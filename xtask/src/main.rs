@@ -12,7 +12,10 @@ use std::process::{Command as Process, ExitCode};
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 
+mod contents;
 mod demo_corpus;
+mod large_corpus;
+mod packages;
 mod peers;
 mod setup;
 
@@ -35,6 +38,14 @@ enum Command {
     Ci,
     /// Make demo-corpus/ again from the packages named in its NOTICE
     DemoCorpus,
+    /// Make the large corpus of real text that configs/large-corpus.toml reads (1.3 GB of disk, a few minutes)
+    LargeCorpus {
+        /// Where it goes; out/large-corpus if left out
+        folder: Option<PathBuf>,
+        /// Where the packages are kept; what lies there is not fetched again
+        #[arg(long)]
+        packages: Option<PathBuf>,
+    },
     /// Install the rivals of a stage in throw-away environments and measure them beside us in one run
     Peers(peers::Arguments),
 }
@@ -60,6 +71,10 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Test => test(&root),
         Command::Ci => ci(&root),
         Command::DemoCorpus => demo_corpus::make(&root.join("demo-corpus")),
+        Command::LargeCorpus { folder, packages } => {
+            let folder = folder.unwrap_or_else(|| root.join("out/large-corpus"));
+            large_corpus::make(&folder, &packages.unwrap_or_else(|| root.join("out/large-packages")))
+        }
         Command::Peers(arguments) => peers::run(&root, &arguments),
     }
 }

@@ -97,7 +97,7 @@ fn corpus() -> Corpus {
         n_in: 12,
         n_kept: 8,
         n_dropped: 4,
-        funnel: vec![dropped("language", "fr", 1), dropped("english.words", "en", 3)],
+        funnel: vec![dropped("language", "fr", 1), dropped("english.gopher_quality.words", "en", 3)],
         by_source: vec![web],
         passed: Vec::new(),
         samples: vec![DroppedSample { rule: "language".into(), text: "<b>oui</b>".into(), ..DroppedSample::default() }],

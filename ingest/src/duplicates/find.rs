@@ -149,10 +149,6 @@ impl<const N: usize> ByShard<N> {
     pub(crate) fn shard(&self, shard: usize) -> Result<Vec<[u64; N]>, FileError> {
         self.spool.range(self.starts[shard], self.starts[shard + 1])
     }
-
-    pub(crate) fn n_rows(&self) -> u64 {
-        self.spool.n_rows()
-    }
 }
 
 /// Work files and the bytes that one sort may hold.

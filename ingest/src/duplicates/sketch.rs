@@ -73,6 +73,7 @@ pub(crate) fn n_common(left: &[u64], right: &[u64]) -> usize {
 }
 
 /// The similarity of two sets, each sorted and without repetitions.
+#[cfg(test)]
 pub(crate) fn jaccard(left: &[u64], right: &[u64]) -> f64 {
     let n_common = n_common(left, right);
     let n_all = left.len() + right.len() - n_common;

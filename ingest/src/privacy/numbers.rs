@@ -108,76 +108,78 @@ fn is_monotonous(number: &str) -> bool {
     seen.count_ones() < 3
 }
 
+/// Characters of an IBAN by country, in order of the country.
+const IBAN_LENGTHS: [(&str, usize); 62] = [
+    ("AD", 24),
+    ("AE", 23),
+    ("AL", 28),
+    ("AT", 20),
+    ("AZ", 28),
+    ("BA", 20),
+    ("BE", 16),
+    ("BG", 22),
+    ("BH", 22),
+    ("BR", 29),
+    ("BY", 28),
+    ("CH", 21),
+    ("CR", 22),
+    ("CY", 28),
+    ("CZ", 24),
+    ("DE", 22),
+    ("DK", 18),
+    ("DO", 28),
+    ("EE", 20),
+    ("EG", 29),
+    ("ES", 24),
+    ("FI", 18),
+    ("FO", 18),
+    ("FR", 27),
+    ("GB", 22),
+    ("GE", 22),
+    ("GI", 23),
+    ("GL", 18),
+    ("GR", 27),
+    ("GT", 28),
+    ("HR", 21),
+    ("HU", 28),
+    ("IE", 22),
+    ("IL", 23),
+    ("IS", 26),
+    ("IT", 27),
+    ("JO", 30),
+    ("KW", 30),
+    ("KZ", 20),
+    ("LB", 28),
+    ("LI", 21),
+    ("LT", 20),
+    ("LU", 20),
+    ("LV", 21),
+    ("MC", 27),
+    ("MD", 24),
+    ("ME", 22),
+    ("MK", 19),
+    ("MT", 31),
+    ("NL", 18),
+    ("NO", 15),
+    ("PK", 24),
+    ("PL", 28),
+    ("PT", 25),
+    ("QA", 29),
+    ("RO", 24),
+    ("RS", 22),
+    ("SA", 24),
+    ("SE", 24),
+    ("SI", 19),
+    ("SK", 24),
+    ("TR", 26),
+];
+
 /// Two letters, two check digits and the account, of the length the country has, in one run or in groups of four
 /// (ISO 13616, remainder 1 by 97).
 pub(crate) fn iban(text: &str, digits: Range<usize>) -> Option<Range<usize>> {
-    const LENGTHS: [(&str, usize); 62] = [
-        ("AD", 24),
-        ("AE", 23),
-        ("AL", 28),
-        ("AT", 20),
-        ("AZ", 28),
-        ("BA", 20),
-        ("BE", 16),
-        ("BG", 22),
-        ("BH", 22),
-        ("BR", 29),
-        ("BY", 28),
-        ("CH", 21),
-        ("CR", 22),
-        ("CY", 28),
-        ("CZ", 24),
-        ("DE", 22),
-        ("DK", 18),
-        ("DO", 28),
-        ("EE", 20),
-        ("EG", 29),
-        ("ES", 24),
-        ("FI", 18),
-        ("FO", 18),
-        ("FR", 27),
-        ("GB", 22),
-        ("GE", 22),
-        ("GI", 23),
-        ("GL", 18),
-        ("GR", 27),
-        ("GT", 28),
-        ("HR", 21),
-        ("HU", 28),
-        ("IE", 22),
-        ("IL", 23),
-        ("IS", 26),
-        ("IT", 27),
-        ("JO", 30),
-        ("KW", 30),
-        ("KZ", 20),
-        ("LB", 28),
-        ("LI", 21),
-        ("LT", 20),
-        ("LU", 20),
-        ("LV", 21),
-        ("MC", 27),
-        ("MD", 24),
-        ("ME", 22),
-        ("MK", 19),
-        ("MT", 31),
-        ("NL", 18),
-        ("NO", 15),
-        ("PK", 24),
-        ("PL", 28),
-        ("PT", 25),
-        ("QA", 29),
-        ("RO", 24),
-        ("RS", 22),
-        ("SA", 24),
-        ("SE", 24),
-        ("SI", 19),
-        ("SK", 24),
-        ("TR", 26),
-    ];
     let start = digits.start.checked_sub(2)?;
     let country = text.get(start..digits.start)?;
-    let n_chars = LENGTHS.iter().find(|(code, _)| *code == country)?.1;
+    let n_chars = IBAN_LENGTHS.iter().find(|(code, _)| *code == country)?.1;
     let mut account = String::with_capacity(n_chars);
     let mut end = start;
     for &byte in &text.as_bytes()[start..] {
@@ -214,8 +216,8 @@ pub(crate) fn social_security(text: &str, digits: Range<usize>) -> Option<Range<
 
 /// Four numbers up to 255. Out: what is not reachable from outside, and what is rather a version or a section.
 pub(crate) fn ip_address(text: &str, digits: Range<usize>) -> Option<Range<usize>> {
-    /// Nearly every address has a larger part; nearly no version number has.
-    const VERSION_PART_MAX: u8 = 30;
+    /// Nearly every address has a part that is larger; versions, sections and rows of a table rarely have.
+    const SMALL_PART_MAX: u8 = 99;
     if digits.len() > 3 {
         return None;
     }
@@ -223,7 +225,8 @@ pub(crate) fn ip_address(text: &str, digits: Range<usize>) -> Option<Range<usize
     let [_, _, _, last] = &groups[..] else { return None };
     let end = last.end;
     let address: Ipv4Addr = text[digits.start..end].parse().ok()?;
-    if is_joined(text, digits.start, end) {
+    let is_release = matches!(&text.as_bytes()[..digits.start], [.., letter, b'-' | b'/'] if is_word(*letter));
+    if is_release || is_joined(text, digits.start, end) {
         return None;
     }
     let before = context(text, digits.start);
@@ -232,7 +235,7 @@ pub(crate) fn ip_address(text: &str, digits: Range<usize>) -> Option<Range<usize
         &["version", "versions", "ver", "ver.", "v", "release", "build", "section", "chapter", "版本", "版本号", "第"],
     );
     let is_named = contains_any(before, &["ip", "addr", "host", "server", "dns", "ping", "地址", "服务器", "主机"]);
-    let is_small = address.octets().iter().all(|&part| part <= VERSION_PART_MAX);
+    let is_small = address.octets().iter().all(|&part| part <= SMALL_PART_MAX);
     (is_public(address) && !is_version && (!is_small || is_named)).then_some(digits.start..end)
 }
 
@@ -266,7 +269,7 @@ pub(crate) fn ip_address_6(text: &str, colon: usize) -> Option<Range<usize>> {
     let bytes = text.as_bytes();
     let n_before = bytes[..colon].iter().rev().take(5).take_while(|byte| byte.is_ascii_hexdigit()).count();
     let start = colon - n_before;
-    if !(1..=4).contains(&n_before) || is_joined(text, start, start) || bytes[..start].ends_with(b":") {
+    if !(1..=4).contains(&n_before) || is_joined_before(text, start) || bytes[..start].ends_with(b":") {
         return None;
     }
     let is_part = |byte: &&u8| byte.is_ascii_hexdigit() || **byte == b':';
@@ -278,7 +281,7 @@ pub(crate) fn ip_address_6(text: &str, colon: usize) -> Option<Range<usize>> {
     let [first, second, ..] = address.segments();
     let is_example = (first, second) == (0x2001, 0x0DB8) || first == 0x3FFF;
     let is_public = (0x2000..0x4000).contains(&first) && !is_example;
-    (is_public && n_groups >= GROUPS_MIN && !is_joined(text, end, end)).then_some(start..end)
+    (is_public && n_groups >= GROUPS_MIN && !is_joined_after(text, end)).then_some(start..end)
 }
 
 /// A telephone number: with `+` and a country, in the North American or the Chinese form, or any run of groups behind a
@@ -299,10 +302,11 @@ fn international(text: &str, digits: Range<usize>) -> Option<Range<usize>> {
     let start = digits.start.checked_sub(1).filter(|&at| text.as_bytes()[at] == b'+')?;
     let is_operator =
         text[..start].trim_end().bytes().next_back().is_some_and(|byte| byte.is_ascii_digit() || byte == b')');
+    let is_ip = groups(text, digits.clone(), b".", 4).is_some_and(|groups| groups.len() == 4 && digits.len() < 4);
     let (number, end) = phone_digits(text, digits.start);
     let is_short_without_gaps = end - digits.start == number.len() && number.len() < 10;
     let is_long_enough = (8..=15).contains(&number.len()) && !is_short_without_gaps;
-    (is_long_enough && !is_operator && is_country(&number)).then_some(start..end)
+    (is_long_enough && !is_operator && !is_ip && is_country(&number)).then_some(start..end)
 }
 
 fn is_country(number: &str) -> bool {
@@ -322,7 +326,8 @@ fn chinese_mobile(text: &str, digits: Range<usize>) -> Option<Range<usize>> {
         return None;
     }
     if digits.len() == 11 {
-        return (!is_in_path(text, &digits)).then_some(digits);
+        // A size or a time stamp in a listing has no Chinese beside it.
+        return (!is_in_path(text, &digits) && is_beside_chinese(text, &digits)).then_some(digits);
     }
     let groups = groups(text, digits.clone(), b" -", 4)?;
     let is_mobile = groups.len() == 3 && groups.iter().map(Range::len).eq([3, 4, 4]);
@@ -456,20 +461,28 @@ fn groups(text: &str, first: Range<usize>, separators: &[u8], n_max: usize) -> O
 
 /// Whether letters, digits or a sign that joins numbers touch the range: then it is a piece of something longer.
 fn is_joined(text: &str, start: usize, end: usize) -> bool {
-    let bytes = text.as_bytes();
-    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    let is_joined_before = match &bytes[..start] {
+    is_joined_before(text, start) || is_joined_after(text, end)
+}
+
+fn is_joined_before(text: &str, start: usize) -> bool {
+    match &text.as_bytes()[..start] {
         [.., byte] if is_word(*byte) => true,
         [.., before, b'.' | b'-' | b'/' | b',' | b':'] => before.is_ascii_digit(),
         [.., b'#' | b'$' | b'=' | b'%' | b'&'] => true,
-        _ => false,
-    };
-    let is_joined_after = match &bytes[end..] {
+        _ => text[..start].ends_with(['¥', '￥', '€', '£', '第', '№']),
+    }
+}
+
+fn is_joined_after(text: &str, end: usize) -> bool {
+    match &text.as_bytes()[end..] {
         [byte, ..] if is_word(*byte) => true,
         [b'.' | b'-' | b':' | b',', after, ..] => after.is_ascii_digit(),
-        _ => false,
-    };
-    is_joined_before || is_joined_after
+        _ => text[end..].starts_with(['元', '万', '亿', '％', '%']),
+    }
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
 /// Whether the number stands in an address of the web or of a file.
@@ -479,6 +492,13 @@ fn is_in_path(text: &str, range: &Range<usize>) -> bool {
     is_path(range.start.checked_sub(1).and_then(|at| bytes.get(at)))
         || is_path(bytes.get(range.end))
         || matches!(&bytes[range.end..], [b'.', after, ..] if after.is_ascii_alphabetic())
+}
+
+/// Whether a Chinese character stands near.
+fn is_beside_chinese(text: &str, range: &Range<usize>) -> bool {
+    let start = text.ceil_char_boundary(range.start.saturating_sub(CONTEXT_BYTES));
+    let end = text.floor_char_boundary((range.end + CONTEXT_BYTES).min(text.len()));
+    text[start..end].chars().any(|char| ('\u{3000}'..='\u{9FFF}').contains(&char))
 }
 
 /// The end of what stands before `at` in its line.

@@ -10,7 +10,7 @@ const LABEL_CHARS_MAX: usize = 64;
 /// Longest last label.
 const TOP_LABEL_CHARS_MAX: usize = 63;
 
-pub(super) fn is_web_address(word: &str) -> bool {
+pub(crate) fn is_web_address(word: &str) -> bool {
     if !word.contains('.') {
         return false;
     }
@@ -30,7 +30,8 @@ fn is_word(char: char) -> bool {
 }
 
 fn is_host_and_path(text: &str) -> bool {
-    let end = text.find([':', '/', '?', '#']).unwrap_or(text.len());
+    // No host holds an @: where one comes first, the host stands behind it, and is looked at by itself.
+    let end = text.find([':', '/', '?', '#', '@']).unwrap_or(text.len());
     (is_domain(&text[..end]) || is_public_ip(&text[..end])) && is_port_and_path(&text[end..])
 }
 

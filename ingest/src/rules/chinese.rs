@@ -1,7 +1,7 @@
 //! The same questions asked of Chinese, by characters, since Chinese does not put spaces between words.
 //!
-//! A unit is a Han character, a mark, or a run of letters and digits of another script, as a dictionary would cut it
-//! too; white space parts units and is none. Simplified and traditional text are asked the same, with lists of
+//! A unit is a Han character, a mark (a run of the same one, such as a ruler, is one), or a run of letters and digits of
+//! another script; white space parts units and is none. Simplified and traditional text are asked the same, with lists of
 //! characters and words for both. The rules and their numbers come from three published recipes: FineWeb2's for
 //! `cmn_Hani` (arXiv 2506.20920, counted over the words of jieba), FineWeb-zhtw (arXiv 2411.16387) and CT-LLM with
 //! MAP-NEO (arXiv 2404.04167, 2405.19327). What was counted over words is counted here over as many characters as
@@ -13,10 +13,10 @@ use corpus::Share;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::hash::{hash_bytes, hash_char};
+use super::hash::{Table, hash_bytes, hash_char};
 use super::lines::{KeptLine, LineMeasures, measure_lines};
 use super::misfit::{self, Misfit};
-use super::repetition::{Line, Repetition, Units, for_each_line, measure_repetition};
+use super::repetition::{Line, Repetition, Units, count_chars, for_each_line, measure_repetition};
 use super::spam::{SpamMeasures, measure_spam};
 use super::{Limits, Measures, Scope, Scratch, ratio};
 use crate::config::NotNegative;
@@ -84,6 +84,8 @@ pub struct ChineseQuality {
     pub stop_chars_min: u32,
     /// Where stop characters and marks begin to be asked for (ours 200): a title or a list may do without.
     pub stop_chars_from: u32,
+    /// Where shares of lines begin to be asked for, in lines (ours 5): of a title and one paragraph, either is half.
+    pub lines_from: u32,
     /// Share of lines that start with a bullet (CT-LLM 0.9).
     pub bullet_lines_max: Share,
     /// Share of lines that end in an ellipsis (Gopher 0.3).
@@ -141,6 +143,9 @@ pub struct ChineseRepetition {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChineseLines {
+    /// Where shares of lines begin to be asked for, in lines (ours 5; 0 as published): of a title and one paragraph,
+    /// either is half.
+    pub lines_from: u32,
     /// Share of lines that end in a mark, Chinese or ASCII, with or without a closing quote (FineWeb2 0.106, FineWeb-zhtw
     /// 0.04).
     pub terminal_lines_min: Share,
@@ -150,7 +155,7 @@ pub struct ChineseLines {
     pub short_line_chars: u32,
     /// Share of characters in lines that stood before (FineWeb2 0.1, FineWeb-zhtw 0.3).
     pub duplicate_line_chars_max: Share,
-    /// Line ends a character (FineWeb2 0.178 a word; ours 0.11).
+    /// Line ends a character (FineWeb2 0.178 a word, which is 0.11; ours 0.2).
     pub newline_ratio_max: Share,
     /// Share of lines that end in 展开, 更多, read more and the like (CT-LLM 0.3).
     pub more_lines_max: Share,
@@ -160,11 +165,11 @@ pub struct ChineseLines {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChineseSpam {
-    /// Words of gambling sites (ours 15).
+    /// Words of gambling sites (ours 20).
     pub gambling_max: NotNegative,
-    /// Words of adult sites (ours 15).
+    /// Words of adult sites (ours 20).
     pub adult_max: NotNegative,
-    /// Words of pages written for search engines and of sellers of forged papers (ours 15).
+    /// Words of pages written for search engines and of sellers of forged papers (ours 20).
     pub promotion_max: NotNegative,
 }
 
@@ -174,7 +179,7 @@ impl ChineseRules {
         let mut limits = Limits::default();
         self.quality.iter().for_each(|rules| rules.push_limits(measures, &mut limits));
         self.repetition.iter().for_each(|rules| rules.push_limits(&measures.repetition, &mut limits));
-        self.lines.iter().for_each(|rules| rules.push_limits(&measures.lines, &mut limits));
+        self.lines.iter().for_each(|rules| rules.push_limits(&measures.lines, measures.n_lines, &mut limits));
         self.spam.iter().for_each(|rules| rules.push_limits(&measures.spam, &mut limits));
         limits
     }
@@ -182,7 +187,15 @@ impl ChineseRules {
     pub(super) fn condition(&self, rule: &str) -> String {
         match (rule, &self.quality, &self.lines) {
             ("chinese.quality.stop_chars", Some(rules), _) => format!(", from {} characters on", rules.stop_chars_from),
-            ("chinese.lines.short_lines", _, Some(rules)) => format!(", up to {} characters", rules.short_line_chars),
+            ("chinese.quality.bullet_lines" | "chinese.quality.ellipsis_lines", Some(rules), _) => {
+                format!(", from {} lines on", rules.lines_from)
+            }
+            ("chinese.lines.short_lines", _, Some(rules)) => {
+                format!(", up to {} characters, from {} lines on", rules.short_line_chars, rules.lines_from)
+            }
+            ("chinese.lines.terminal_lines" | "chinese.lines.more_lines", _, Some(rules)) => {
+                format!(", from {} lines on", rules.lines_from)
+            }
             _ => String::new(),
         }
     }
@@ -216,6 +229,7 @@ impl ChineseQuality {
             bracket_ratio_max: Share(bracket_ratio_max),
             stop_chars_min,
             stop_chars_from,
+            lines_from,
             bullet_lines_max: Share(bullet_lines_max),
             ellipsis_lines_max: Share(ellipsis_lines_max),
             distinct_ratio_min: Share(distinct_ratio_min),
@@ -238,8 +252,9 @@ impl ChineseQuality {
         limits.max("chinese.quality.symbol_ratio", measures.symbol_ratio, symbol_ratio_max);
         limits.max("chinese.quality.bracket_ratio", measures.bracket_ratio, bracket_ratio_max);
         limits.min("chinese.quality.stop_chars", from(measures.n_stop_chars as f64), f64::from(stop_chars_min));
-        limits.max("chinese.quality.bullet_lines", measures.bullet_lines, bullet_lines_max);
-        limits.max("chinese.quality.ellipsis_lines", measures.ellipsis_lines, ellipsis_lines_max);
+        let of_lines = |value: f64| if measures.n_lines >= lines_from as usize { value } else { 0.0 };
+        limits.max("chinese.quality.bullet_lines", of_lines(measures.bullet_lines), bullet_lines_max);
+        limits.max("chinese.quality.ellipsis_lines", of_lines(measures.ellipsis_lines), ellipsis_lines_max);
         limits.min("chinese.quality.distinct_ratio", measures.distinct_ratio, distinct_ratio_min);
         limits.min("chinese.quality.entropy", measures.entropy, entropy_min);
     }
@@ -274,8 +289,9 @@ impl ChineseRepetition {
 }
 
 impl ChineseLines {
-    fn push_limits(&self, lines: &LineMeasures, limits: &mut Limits) {
+    fn push_limits(&self, lines: &LineMeasures, n_lines: usize, limits: &mut Limits) {
         let Self {
+            lines_from,
             terminal_lines_min: Share(terminal_lines_min),
             short_lines_max: Share(short_lines_max),
             short_line_chars: _,
@@ -283,11 +299,14 @@ impl ChineseLines {
             newline_ratio_max: Share(newline_ratio_max),
             more_lines_max: Share(more_lines_max),
         } = *self;
-        limits.min("chinese.lines.terminal_lines", lines.terminal_lines, terminal_lines_min);
-        limits.max("chinese.lines.short_lines", lines.short_lines, short_lines_max);
+        // Values that break nothing excuse a text of few lines.
+        let or = |value: f64, excuse: f64| if n_lines >= lines_from as usize { value } else { excuse };
+        let terminal_lines = or(lines.terminal_lines, f64::INFINITY);
+        limits.min("chinese.lines.terminal_lines", terminal_lines, terminal_lines_min);
+        limits.max("chinese.lines.short_lines", or(lines.short_lines, 0.0), short_lines_max);
         limits.max("chinese.lines.duplicate_line_chars", lines.duplicate_line_chars, duplicate_line_chars_max);
         limits.max("chinese.lines.newline_ratio", lines.newline_ratio, newline_ratio_max);
-        limits.max("chinese.lines.more_lines", lines.more_lines, more_lines_max);
+        limits.max("chinese.lines.more_lines", or(lines.more_lines, 0.0), more_lines_max);
     }
 }
 
@@ -323,8 +342,14 @@ pub(super) fn judge_characters<'t>(
         }
     }
     let Scratch { chars, lines, tables, .. } = &mut *scratch;
-    let units =
-        Units { hashes: &chars.hashes, chars_to: &chars.chars_to, gap: 0, top: TOP_CHARS, duplicate: DUPLICATE_CHARS };
+    let units = Units {
+        hashes: &chars.hashes,
+        chars_to: &chars.chars_to,
+        gap: 0,
+        top_times_min: 2,
+        top: TOP_CHARS,
+        duplicate: DUPLICATE_CHARS,
+    };
     measures.repetition = measure_repetition(text, measures.n_chars, lines, units, tables);
     if let Some(rules) = &rules.repetition {
         rules.push_limits(&measures.repetition, &mut limits);
@@ -337,7 +362,7 @@ pub(super) fn judge_characters<'t>(
     measures.lines = measure_lines(&scratch.kept, short_line_chars, n_line_ends, &mut scratch.tables.table);
     measures.lines.more_lines = ratio(scratch.chars.n_more_lines, scratch.kept.len());
     if let Some(rules) = &rules.lines {
-        rules.push_limits(&measures.lines, &mut limits);
+        rules.push_limits(&measures.lines, measures.n_lines, &mut limits);
         if scope.ends_with(&limits) {
             return (Cow::Borrowed(text), measures, limits);
         }
@@ -405,6 +430,7 @@ fn measure_quality(text: &str, scratch: &mut Scratch, measures: &mut Measures) {
     measures.bracket_ratio = ratio(counts.n_brackets, measures.n_marks).min(1.0);
     let n_ellipses = text.matches("...").count() + text.matches('…').count();
     measures.symbol_ratio = ratio(counts.n_number_signs.max(n_ellipses), measures.n_marks).min(1.0);
+    measures.n_lines = kept.len();
     measures.bullet_lines = ratio(n_bullets, kept.len());
     measures.ellipsis_lines = ratio(n_ellipsis_ends, kept.len());
     let n_of = |char| tables.table.get(hash_char(char));
@@ -414,66 +440,89 @@ fn measure_quality(text: &str, scratch: &mut Scratch, measures: &mut Measures) {
     measures.entropy = entropy(counts, chars.n_looked_at);
 }
 
+/// What a character is to the rules.
+#[derive(Clone, Copy)]
+enum Sort {
+    Space,
+    Han,
+    /// Kana and hangul, which like Han characters stand for themselves.
+    Syllable,
+    Letter,
+    Digit,
+    Mark,
+}
+
+fn sort(char: char) -> Sort {
+    match char {
+        'a'..='z' | 'A'..='Z' => Sort::Letter,
+        '0'..='9' => Sort::Digit,
+        ' ' | '\t' | '\u{3000}' => Sort::Space,
+        // The most frequent marks skip the tables of Unicode.
+        '，' | '。' | '、' | '：' | '；' | '“' | '”' | '（' | '）' | '《' | '》' | '！' | '？' => {
+            Sort::Mark
+        }
+        _ if is_han(char) => Sort::Han,
+        '\u{3040}'..='\u{30FF}' | '\u{31F0}'..='\u{31FF}' | '\u{AC00}'..='\u{D7A3}' if char.is_alphanumeric() => {
+            Sort::Syllable
+        }
+        _ if char.is_alphanumeric() => Sort::Letter,
+        _ => Sort::Mark,
+    }
+}
+
 impl Chars {
-    fn push_line(&mut self, line: &str, table: &mut super::hash::Table) {
+    fn push_line(&mut self, line: &str, table: &mut Table) {
         let mut previous = '\n';
         let mut run = 0..0;
-        let mut n_run_chars = 0;
         for (at, char) in line.char_indices() {
-            let counts = &mut self.counts;
-            counts.n_chars += 1;
-            let is_in_run = match char {
-                'a'..='z' | 'A'..='Z' => {
-                    counts.n_letters += 1;
-                    true
-                }
-                '0'..='9' => {
-                    counts.n_digits += 1;
-                    true
-                }
-                ' ' | '\t' | '\u{3000}' => {
-                    previous = char;
-                    continue;
-                }
-                _ if is_han(char) => {
-                    counts.n_han += 1;
-                    false
-                }
-                _ if char.is_alphanumeric() => {
-                    counts.n_letters += 1;
-                    !is_syllable(char)
-                }
-                // A ruler or the border of a table is one mark, not eighty.
-                _ => {
-                    counts.n_symbols += usize::from(char != previous);
-                    counts.n_brackets += usize::from(matches!(char, '【' | '】'));
-                    counts.n_number_signs += usize::from(char == '#');
-                    false
-                }
-            };
+            let is_again = char == previous;
             previous = char;
-            let hash = hash_char(char);
-            if self.n_looked_at < VARIETY_CHARS {
-                self.n_looked_at += 1;
-                let place = table.add(hash);
-                if table.count(place) == 1 {
-                    self.different.push(place as u32);
-                }
-            }
-            if !is_in_run {
-                self.push_unit(hash, 1);
-                continue;
-            }
-            if run.end == at && n_run_chars > 0 {
-                n_run_chars += 1;
-                self.hashes.pop();
-                self.chars_to.pop();
+            self.counts.n_chars += 1;
+            let sort = sort(char);
+            if let Sort::Letter | Sort::Digit = sort {
+                run = if run.is_empty() { at } else { run.start }..at + char.len_utf8();
             } else {
-                run.start = at;
-                n_run_chars = 1;
+                self.push_run(&line[std::mem::take(&mut run)]);
             }
-            run.end = at + char.len_utf8();
-            self.push_unit(hash_bytes(&line.as_bytes()[run.clone()]), n_run_chars);
+            match sort {
+                Sort::Space => continue,
+                // A ruler or the border of a table is one mark, not eighty.
+                Sort::Mark if is_again => continue,
+                Sort::Mark => self.count_mark(char),
+                Sort::Han => self.counts.n_han += 1,
+                Sort::Letter | Sort::Syllable => self.counts.n_letters += 1,
+                Sort::Digit => self.counts.n_digits += 1,
+            }
+            let hash = hash_char(char);
+            self.look_at(hash, table);
+            if let Sort::Mark | Sort::Han | Sort::Syllable = sort {
+                self.push_unit(hash, 1);
+            }
+        }
+        self.push_run(&line[run]);
+    }
+
+    fn count_mark(&mut self, char: char) {
+        self.counts.n_symbols += 1;
+        self.counts.n_brackets += usize::from(matches!(char, '【' | '】'));
+        self.counts.n_number_signs += usize::from(char == '#');
+    }
+
+    /// Counts a character towards the variety of the text.
+    fn look_at(&mut self, hash: u64, table: &mut Table) {
+        if self.n_looked_at < VARIETY_CHARS {
+            self.n_looked_at += 1;
+            let place = table.add(hash);
+            if table.count(place) == 1 {
+                self.different.push(place as u32);
+            }
+        }
+    }
+
+    /// A run of letters and digits, where there is one.
+    fn push_run(&mut self, run: &str) {
+        if !run.is_empty() {
+            self.push_unit(hash_bytes(run.as_bytes()), count_chars(run) as u32);
         }
     }
 
@@ -481,11 +530,6 @@ impl Chars {
         self.hashes.push(hash);
         self.chars_to.push(self.chars_to.last().map_or(0, |&before| before) + n_chars);
     }
-}
-
-/// Kana and hangul, which like Han characters stand for themselves.
-fn is_syllable(char: char) -> bool {
-    matches!(char, '\u{3040}'..='\u{30FF}' | '\u{31F0}'..='\u{31FF}' | '\u{AC00}'..='\u{D7A3}')
 }
 
 struct End {

@@ -1,5 +1,5 @@
 //! The published rules for English: Gopher's on quality and on repetition, C4's, FineWeb's, with the meaning that
-//! datatrove 0.10.1 gives them, since that is what the published corpora were made with.
+//! datatrove 0.10.1 gives them, since that is what FineWeb was made with.
 //!
 //! C4 judges lines and takes out those that are no prose, so it hands on another text than it was given; FineWeb's
 //! rules look at that one. A text without a rule set of C4 goes through unchanged.
@@ -19,7 +19,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::lines::{KeptLine, LineMeasures, measure_lines};
 use super::misfit::{self, Misfit};
 use super::repetition::{Line, Repetition, Units, count_chars, for_each_line, measure_repetition};
-use super::words::{Words, count_sentences};
+use super::words::count_sentences;
 use super::{Limits, Measures, Scope, Scratch, ratio};
 use crate::config::NotNegative;
 
@@ -347,6 +347,7 @@ pub(super) fn judge_words<'t>(
         hashes: &words.hashes,
         chars_to: &words.chars_to,
         gap: WORD_GAP,
+        top_times_min: 1,
         top: TOP_WORDS,
         duplicate: DUPLICATE_WORDS,
     };
@@ -407,6 +408,7 @@ fn measure_quality(text: &str, scratch: &Scratch, measures: &mut Measures) {
         n_bullets += usize::from(line.starts_with(['•', '-']));
         n_ellipsis_ends += usize::from(line.ends_with("...") || line.ends_with('…'));
     }
+    measures.n_lines = lines.iter().filter(|line| line.end > line.start).count();
     measures.bullet_lines = ratio(n_bullets, lines.len());
     measures.ellipsis_lines = ratio(n_ellipsis_ends, lines.len());
 }
@@ -544,5 +546,5 @@ fn without_citations(line: &str) -> Cow<'_, str> {
 /// Marks that end a sentence, of the scripts that an English page may quote: datatrove's `TERMINAL_PUNCTUATION`. A
 /// closing quote is not among them.
 fn is_terminal(char: char) -> bool {
-    matches!(char, '.' | '?' | '!') || (!char.is_ascii() && "。？！．｡‼‽⁇⁈⁉⸮⸼﹒﹖﹗؟۔।॥։።၊။".contains(char))
+    matches!(char, '.' | '?' | '!') || (!char.is_ascii() && "。？！．｡‼‽⁇⁈⁉⸮⸼﹒﹖﹗؟۔।॥։".contains(char))
 }

@@ -46,6 +46,8 @@ pub(super) struct Units<'a> {
     pub(super) chars_to: &'a [u32],
     /// Characters that are put between two units of an n-gram.
     pub(super) gap: usize,
+    /// How often the most frequent n-gram has to occur to be one. datatrove takes the first n-gram where none occurs twice.
+    pub(super) top_times_min: u32,
     /// Units in the n-grams of [`Repetition::top_ngram_chars`], ascending.
     pub(super) top: [usize; N_TOP],
     /// Units in the n-grams of [`Repetition::duplicate_ngram_chars`], ascending, longer than those of `top`.
@@ -145,7 +147,8 @@ fn measure_ngrams(units: Units, n_chars: usize, tables: &mut Tables, found: &mut
             break;
         }
         let top = count_ngrams(units, n, n - before, tables);
-        let n_top_chars = top.count as usize * (units.chars(top.first, n) + (n - 1) * units.gap);
+        let n_times = if top.count >= units.top_times_min { top.count as usize } else { 0 };
+        let n_top_chars = n_times * (units.chars(top.first, n) + (n - 1) * units.gap);
         // The most frequent of `哈哈哈哈` covers some characters twice.
         found.top_ngram_chars[index] = ratio(n_top_chars, n_chars).min(1.0);
         before = n;

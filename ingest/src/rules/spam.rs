@@ -4,7 +4,8 @@
 //! each thousand characters, so that one report on a raid of a casino, a criminal code or a medical article stays far
 //! below a page that repeats such words in every line; a text shorter than [`REFERENCE_CHARS`] is reckoned as that long,
 //! so that one word does not condemn a caption. Words are matched without regard to what stands around them, so none
-//! is on the list that is part of ordinary words (中出 is in 中出现, 性 nearly everywhere).
+//! is on the list that is part of ordinary words (中出 is in 中出现, 性 nearly everywhere). Nor are the names of the crimes
+//! (赌博, 卖淫, 淫秽): with a weight of 1 they dropped two of 950 news articles, which reported arrests and a trial.
 //!
 //! The lists are short on purpose: they find pages that live by these words, a classifier finds the rest. The recipes of
 //! CT-LLM, MAP-NEO and FineWeb-zhtw have such lists too; theirs are not published with weights.
@@ -27,7 +28,7 @@ pub struct SpamMeasures {
     pub promotion: f64,
 }
 
-const GAMBLING: [(u8, &str); 5] = [
+const GAMBLING: [(u8, &str); 4] = [
     (
         5,
         "真人荷官 百家乐 百家樂 时时彩 時時彩 北京赛车pk10 北京賽車pk10 分分彩 幸运飞艇 幸運飛艇 极速赛车 極速賽車 现金网 現金網 \
@@ -39,11 +40,10 @@ const GAMBLING: [(u8, &str); 5] = [
         特码 特碼 大乐透 大樂透 快三 棋牌游戏 棋牌遊戲 捕鱼游戏 捕魚遊戲 电子游艺 電子遊藝 必中 稳赚 穩賺",
     ),
     (3, "博彩 投注 彩金 赌球 賭球 牛牛 德州扑克 德州撲克 斗地主 鬥地主 轮盘 輪盤 玩家下注"),
-    (2, "赌场 賭場 赌博网 賭博網 彩票 双色球 雙色球 下注 赔率 賠率 开户 開戶 提现 提現"),
-    (1, "赌博 賭博 赌徒 賭徒 中奖 中獎"),
+    (1, "赌场 賭場 赌博网 賭博網 彩票 双色球 雙色球 下注 赔率 賠率 开户 開戶 提现 提現"),
 ];
 
-const ADULT: [(u8, &str); 4] = [
+const ADULT: [(u8, &str); 3] = [
     (
         5,
         "一本道 无码av 無碼av 有码av 成人视频 成人視頻 成人影片 成人电影 成人電影 成人网站 成人網站 成人论坛 成人論壇 激情视频 激情視頻 \
@@ -56,7 +56,6 @@ const ADULT: [(u8, &str); 4] = [
         做爱 做愛",
     ),
     (2, "情趣用品 丝袜美女 絲襪美女 裸体 裸體 自慰 春药 春藥"),
-    (1, "色情 情色 淫秽 淫穢 卖淫 賣淫 嫖娼"),
 ];
 
 const PROMOTION: [(u8, &str); 4] = [

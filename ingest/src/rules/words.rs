@@ -1,15 +1,15 @@
 //! English words as the published rules count them: marks are words of their own, contractions are two.
 //!
-//! Gopher, C4 and FineWeb were run with datatrove, which takes spaCy's English tokenizer. Its rules (spaCy 3.8, MIT
-//! licence, `lang/punctuation.py`) are repeated here without a regular expression: text is cut at white space; marks
-//! are taken from both ends of a piece for as long as there are any, unless what is left is one of the
+//! FineWeb ran the rules of Gopher, C4 and its own with datatrove, which takes spaCy's English tokenizer. Its rules
+//! (spaCy 3.8, MIT licence, `lang/punctuation.py`) are repeated here without a regular expression: text is cut at white
+//! space; marks are taken from both ends of a piece for as long as there are any, unless what is left is one of the
 //! [exceptions](super::exceptions) or a web address; the rest is cut at hyphens, commas and the like between letters;
 //! last, neighbours that together are an exception (`:` and `)`) become one. Nine pieces in ten are letters with at
 //! most one mark behind them, and need none of this.
 //!
 //! Known differences: letters are those of Unicode, where spaCy has a list of blocks that lacks a few scripts (Georgian,
 //! Armenian); symbols are those of the blocks where nearly all of them are; units after a number (`5kg`) are
-//! the Latin ones. None of them was met in 8 MB of English (docs/parity-datatrove.md).
+//! the Latin ones. None of them was met in 18 MB of English (docs/parity-datatrove.md).
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -18,22 +18,19 @@ use std::sync::LazyLock;
 use super::address::is_web_address;
 use super::exceptions::{EXCEPTIONS, Exceptions, LONGEST};
 use super::hash::hash_bytes;
+use super::marks::{
+    is_currency, is_letter, is_lower, is_mark, is_outer_mark, is_punctuation, is_quote, is_symbol, is_terminator,
+    is_upper,
+};
 
 /// Gopher's stop words: connected English prose has at least two of them. They count in lower case only.
 const STOP_WORDS: [&[u8]; 8] = [b"and", b"be", b"have", b"of", b"that", b"the", b"to", b"with"];
 
-/// Marks that aren't of a word, beside ASCII's and the control characters: datatrove's `PUNCTUATION_SET`. That `•` is
-/// missing there and a full-width one is not is theirs.
-const MARKS: &str = "”％１〈（、━【「」，】；“《„’∶´．（–？！：～«〉》）。…►»—؟۔।॥‼‽⁇⁈⁉⸮⸼｡﹒﹖﹗।";
-
-/// What ends a sentence where it stands alone.
-const TERMINATORS: &str = "!.?։؟۔।॥‼‽⁇⁈⁉⸮⸼﹒﹖﹗！．？｡。";
-
 /// Units of measure that part from the number before them.
-const UNITS: [&str; 50] = [
+const UNITS: [&str; 48] = [
     "km", "km²", "km³", "m", "m²", "m³", "dm", "dm²", "dm³", "cm", "cm²", "cm³", "mm", "mm²", "mm³", "ha", "µm", "nm",
     "yd", "in", "ft", "kg", "g", "mg", "µg", "t", "lb", "oz", "m/s", "km/h", "kmh", "mph", "hPa", "Pa", "mbar", "mb",
-    "MB", "kb", "KB", "gb", "GB", "tb", "TB", "T", "G", "M", "K", "%", "км", "м",
+    "MB", "kb", "KB", "gb", "GB", "tb", "TB", "T", "G", "M", "K", "%",
 ];
 
 /// The bytes of the longest of [`UNITS`].
@@ -179,7 +176,7 @@ impl Words {
                 flags &= !flag::PUNCTUATION;
             }
         }
-        if n_chars == 1 && TERMINATORS.contains(word) {
+        if n_chars == 1 && word.chars().all(is_terminator) {
             flags |= flag::TERMINATOR;
         }
         self.push_counted(hash_bytes(word.as_bytes()), n_chars, flags);
@@ -554,142 +551,4 @@ fn hyphen_ends(text: &str, at: usize) -> impl Iterator<Item = usize> + '_ {
         .into_iter()
         .filter(move |hyphen| text[at..].starts_with(hyphen))
         .map(move |hyphen| at + hyphen.len())
-}
-
-/// Marks that part from either end of a word.
-fn is_outer_mark(char: char) -> bool {
-    if char.is_ascii() {
-        return matches!(
-            char,
-            ',' | ':'
-                | ';'
-                | '!'
-                | '?'
-                | '('
-                | ')'
-                | '['
-                | ']'
-                | '{'
-                | '}'
-                | '<'
-                | '>'
-                | '_'
-                | '#'
-                | '*'
-                | '&'
-                | '\''
-                | '"'
-                | '`'
-        );
-    }
-    matches!(
-        char,
-        '…' | '¿'
-            | '؟'
-            | '¡'
-            | '。'
-            | '？'
-            | '！'
-            | '，'
-            | '、'
-            | '；'
-            | '：'
-            | '～'
-            | '·'
-            | '।'
-            | '،'
-            | '۔'
-            | '؛'
-            | '٪'
-    ) || is_quote(char)
-}
-
-fn is_quote(char: char) -> bool {
-    matches!(
-        char,
-        '\'' | '"'
-            | '”'
-            | '“'
-            | '`'
-            | '‘'
-            | '´'
-            | '’'
-            | '‚'
-            | ','
-            | '„'
-            | '»'
-            | '«'
-            | '「'
-            | '」'
-            | '『'
-            | '』'
-            | '（'
-            | '）'
-            | '〔'
-            | '〕'
-            | '【'
-            | '】'
-            | '《'
-            | '》'
-            | '〈'
-            | '〉'
-            | '\u{2329}'
-            | '\u{232A}'
-            | '⟦'
-            | '⟧'
-    )
-}
-
-fn is_currency(char: char) -> bool {
-    matches!(char, '$' | '£' | '€' | '¥' | '฿' | '﷼' | '\u{20A0}'..='\u{20BF}')
-}
-
-/// Symbols that stand alone wherever they are: Unicode's category `So`, near enough.
-fn is_symbol(char: char) -> bool {
-    if char < '\u{A6}' {
-        return false;
-    }
-    matches!(char, '¦' | '©' | '®' | '°' | '\u{482}'
-        | '\u{2100}' | '\u{2101}' | '\u{2103}'..='\u{2106}' | '\u{2108}' | '\u{2109}' | '\u{2114}' | '\u{2116}' | '\u{2117}'
-        | '\u{211E}'..='\u{2123}' | '\u{2125}' | '\u{2127}' | '\u{2129}' | '\u{212E}' | '\u{213A}' | '\u{213B}'
-        | '\u{214A}' | '\u{214C}' | '\u{214D}' | '\u{214F}' | '\u{2195}'..='\u{2199}' | '\u{219C}'..='\u{219F}'
-        | '\u{21A1}' | '\u{21A2}' | '\u{21A4}' | '\u{21A5}' | '\u{21A7}'..='\u{21AD}' | '\u{21AF}'..='\u{21CD}'
-        | '\u{21D0}' | '\u{21D1}' | '\u{21D3}' | '\u{21D5}'..='\u{21F3}' | '\u{2300}'..='\u{2307}'
-        | '\u{230C}'..='\u{231F}' | '\u{2322}'..='\u{2328}' | '\u{232B}'..='\u{237B}' | '\u{237D}'..='\u{239A}'
-        | '\u{23B4}'..='\u{23DB}' | '\u{23E2}'..='\u{2426}' | '\u{2440}'..='\u{244A}' | '\u{249C}'..='\u{24E9}'
-        | '\u{2500}'..='\u{25B6}' | '\u{25B8}'..='\u{25C0}' | '\u{25C2}'..='\u{25F7}' | '\u{2600}'..='\u{266E}'
-        | '\u{2670}'..='\u{2767}' | '\u{2794}'..='\u{27BF}' | '\u{2800}'..='\u{28FF}' | '\u{2B00}'..='\u{2B2F}'
-        | '\u{2B45}' | '\u{2B46}' | '\u{2B4D}'..='\u{2BFE}' | '\u{2E80}'..='\u{2FFB}' | '\u{3004}' | '\u{3012}' | '\u{3013}'
-        | '\u{3020}' | '\u{3036}' | '\u{3037}' | '\u{303E}' | '\u{303F}' | '\u{3190}' | '\u{3191}'
-        | '\u{3196}'..='\u{319F}' | '\u{31C0}'..='\u{31E3}' | '\u{3200}'..='\u{321E}' | '\u{322A}'..='\u{33FF}'
-        | '\u{4DC0}'..='\u{4DFF}' | '\u{FFE4}' | '\u{FFE8}' | '\u{FFED}' | '\u{FFEE}' | '\u{FFFC}' | '\u{FFFD}'
-        | '\u{1D000}'..='\u{1D356}' | '\u{1F000}'..='\u{1F0FF}' | '\u{1F110}'..='\u{1F3FA}' | '\u{1F400}'..='\u{1FA6D}')
-}
-
-fn is_letter(char: char) -> bool {
-    char.is_ascii_alphabetic() || (char >= '\u{C0}' && char.is_alphabetic())
-}
-
-fn is_upper(char: char) -> bool {
-    char.is_ascii_uppercase() || (char >= '\u{C0}' && char.is_alphabetic() && !char.is_lowercase())
-}
-
-fn is_lower(char: char) -> bool {
-    char.is_ascii_lowercase() || (char >= '\u{C0}' && char.is_alphabetic() && !char.is_uppercase())
-}
-
-fn is_mark(char: char) -> bool {
-    if char.is_ascii() { char.is_ascii_punctuation() || char.is_ascii_control() } else { MARKS.contains(char) }
-}
-
-/// Unicode's punctuation as far as English and Chinese pages have it.
-fn is_punctuation(char: char) -> bool {
-    if char.is_ascii() {
-        return char.is_ascii_punctuation() && !matches!(char, '$' | '+' | '<' | '=' | '>' | '^' | '`' | '|' | '~');
-    }
-    matches!(char, '¡' | '§' | '«' | '¶' | '·' | '»' | '¿' | '\u{2010}'..='\u{2027}' | '\u{2030}'..='\u{2043}'
-        | '\u{2045}'..='\u{2051}' | '\u{2053}'..='\u{205E}' | '\u{2308}'..='\u{230B}' | '\u{2329}' | '\u{232A}'
-        | '\u{3001}'..='\u{3003}' | '\u{3008}'..='\u{3011}' | '\u{3014}'..='\u{301F}' | '\u{30FB}'
-        | '\u{FE30}'..='\u{FE52}' | '\u{FF01}'..='\u{FF03}' | '\u{FF05}'..='\u{FF0A}' | '\u{FF0C}'..='\u{FF0F}'
-        | '\u{FF1A}' | '\u{FF1B}' | '\u{FF1F}' | '\u{FF20}' | '\u{FF3B}'..='\u{FF3D}' | '\u{FF5F}'..='\u{FF65}')
 }

@@ -14,20 +14,23 @@ mod parallel;
 mod shards;
 mod write;
 
+use std::fs;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use corpus::{
-    DOCUMENTS_FORMAT, FileError, FormatError, Manifest, Parent, Settings, StageFolder, hash_bytes, hash_file,
+    DOCUMENTS_FORMAT, FileError, FormatError, Hash, Manifest, Parent, Settings, StageFolder, hash_bytes, hash_file,
 };
 use rayon::prelude::*;
 use thiserror::Error;
 
 use crate::config::{IngestConfig, Source};
+use crate::decontaminate::EvaluationError;
 use crate::duplicates::Fingerprint;
 use crate::examine::{Examiner, rule_names, signal_names};
 use crate::funnel::Funnel;
 use crate::read::{ReadError, list_files};
+use crate::urls::BlockedUrlsError;
 pub(crate) use shards::BadRecord;
 use shards::WorkFolder;
 
@@ -61,6 +64,12 @@ pub enum IngestError {
     /// A folder or manifest that cannot be written.
     #[error(transparent)]
     Folder(#[from] FileError),
+    /// A set of evaluation items that cannot be read.
+    #[error(transparent)]
+    Evaluation(#[from] EvaluationError),
+    /// A list of blocked addresses that cannot be read.
+    #[error(transparent)]
+    Blocked(#[from] BlockedUrlsError),
     /// The caller asked to stop.
     #[error("interrupted; the same command goes on from here")]
     Interrupted,
@@ -76,7 +85,7 @@ fn tolerance(bad_records_max: u64) -> String {
 impl IngestError {
     /// Whether the fault is with the input data.
     pub fn is_input(&self) -> bool {
-        matches!(self, Self::Read(_) | Self::BadRecord { .. } | Self::Hash(_))
+        matches!(self, Self::Read(_) | Self::BadRecord { .. } | Self::Hash(_) | Self::Evaluation(_) | Self::Blocked(_))
     }
 
     /// Whether the disk is full.
@@ -84,7 +93,12 @@ impl IngestError {
         match self {
             Self::Write(error) => error.is_out_of_space(),
             Self::Folder(error) => error.is_out_of_space(),
-            Self::Read(_) | Self::BadRecord { .. } | Self::Hash(_) | Self::Interrupted => false,
+            Self::Read(_)
+            | Self::BadRecord { .. }
+            | Self::Hash(_)
+            | Self::Evaluation(_)
+            | Self::Blocked(_)
+            | Self::Interrupted => false,
         }
     }
 }
@@ -105,8 +119,9 @@ pub struct Progress {
 /// Is told how far the run has come, now and then, and stops it by breaking.
 pub type Tell<'a> = &'a (dyn Fn(Progress) -> ControlFlow<()> + Sync);
 
-/// The sources as parents of the manifest: for each, a hash of its files' relative names and contents.
-pub fn source_parents(sources: &[Source]) -> Result<Vec<Parent>, IngestError> {
+/// What the stage is made from, as parents of the manifest: for each source a hash of its files' relative names and
+/// contents, and one of all files that the settings name.
+pub fn ingest_parents(sources: &[Source], config: &IngestConfig) -> Result<Vec<Parent>, IngestError> {
     let mut parents = Vec::with_capacity(sources.len());
     for source in sources {
         let files = list_files(source)?;
@@ -118,7 +133,31 @@ pub fn source_parents(sources: &[Source]) -> Result<Vec<Parent>, IngestError> {
         }
         parents.push(Parent { name: format!("source {}", source.name), hash: hash_bytes(listing.as_bytes()) });
     }
+    let files = config.files();
+    if !files.is_empty() {
+        let listing = hash_paths(&files).map_err(IngestError::Hash)?.join("\0");
+        parents.push(Parent { name: "files of [ingest]".into(), hash: hash_bytes(listing.as_bytes()) });
+    }
     Ok(parents)
+}
+
+/// The hashes of files, and of the files below folders in order of their names.
+fn hash_paths(paths: &[PathBuf]) -> Result<Vec<Hash>, FileError> {
+    let mut hashes = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            hashes.push(hash_file(path)?);
+            continue;
+        }
+        let failed = |source| FileError::new("list", path, source);
+        let mut below = Vec::new();
+        for entry in fs::read_dir(path).map_err(failed)? {
+            below.push(entry.map_err(failed)?.path());
+        }
+        below.sort();
+        hashes.extend(hash_paths(&below)?);
+    }
+    Ok(hashes)
 }
 
 /// Reads all sources and writes `out/documents` and `out/dropped`. Whatever lies there is replaced, but only once all

@@ -41,7 +41,11 @@ fn settings_that_contradict_each_other_are_refused() {
     for (from, to, expected) in [
         ("[\"en\", \"zh\"]", "[]", ConfigError::Languages),
         ("[\"en\", \"zh\"]", "[\"en\", \"en\"]", ConfigError::Languages),
-        ("length_max = 12.0", "length_max = 2.0", ConfigError::Crossed { key: "english.mean_word_length" }),
+        (
+            "length_max = 12.0",
+            "length_max = 2.0",
+            ConfigError::Crossed { key: "english.gopher_quality.mean_word_length" },
+        ),
         ("\"1M\"", "0", ConfigError::Characters),
         ("bands = 14", "bands = 1000", ConfigError::Hashes { bands: 1000, rows: 8 }),
         ("bands = 14", "bands = 4294967295", ConfigError::Hashes { bands: u32::MAX, rows: 8 }),
@@ -80,7 +84,7 @@ fn paths_are_reckoned_from_the_run_file_and_do_not_count_as_settings() {
     assert_eq!(serde_json::to_string(&here).unwrap(), serde_json::to_string(&there).unwrap());
     let json = serde_json::to_value(settings()).unwrap();
     assert_eq!(json["duplicates"]["near"]["bands"], 14);
-    assert_eq!(json["english"]["mean_word_length_max"], 12.0);
+    assert_eq!(json["english"]["gopher_quality"]["mean_word_length_max"], 12.0);
 }
 
 #[test]
@@ -112,8 +116,8 @@ fn the_plan_names_every_rule_and_every_source() {
     for part in [
         "source web: plain, CC0-1.0, JSON lines, text \"{text}\"",
         "language: en, zh at 0.5 or surer",
-        "english.words: at least 20",
-        "chinese.stop_chars: at least 2, from 200 characters on",
+        "english.gopher_quality.words: at least 20",
+        "chinese.quality.stop_chars: at least 2, from 200 characters on",
         "duplicates.near: jaccard 0.75 of 5 words or 5 characters, proposed by 14 bands of 8 rows",
     ] {
         assert!(plan.contains(part), "{part:?} is not in\n{plan}");

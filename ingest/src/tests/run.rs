@@ -9,7 +9,7 @@ use corpus::{Document, Kind, Manifest, Settings};
 use proptest::prelude::*;
 
 use super::{Numbers, PLAIN, chinese, english, json_lines, read_output, run_on, settings, settings_with, sources};
-use crate::{IngestConfig, IngestError, Progress, run, source_parents};
+use crate::{IngestConfig, IngestError, Progress, ingest_parents, run};
 
 const MIXED: &str = r#"
 [[source]]
@@ -104,7 +104,7 @@ fn an_interrupted_run_goes_on_where_it_was() {
     let (sources, config) = (sources(MIXED, folder.path()), settings());
     let once = run_on(&sources, &config, 2).unwrap();
     let out = folder.path().join("out");
-    let parents = source_parents(&sources).unwrap();
+    let parents = ingest_parents(&sources, &config).unwrap();
     let mut n_runs = 0;
     loop {
         n_runs += 1;
@@ -138,12 +138,13 @@ fn counts_add_up_and_every_drop_has_its_row() {
     let funnel = details["funnel"].as_array().unwrap();
     assert_eq!(funnel.iter().map(|row| row["n"].as_u64().unwrap()).sum::<u64>(), n_dropped);
     let rules: Vec<&str> = funnel.iter().map(|row| row["rule"].as_str().unwrap()).collect();
-    for rule in ["language", "english.words", "duplicates.exact", "duplicates.near"] {
+    for rule in ["language", "english.gopher_quality.words", "duplicates.exact", "duplicates.near"] {
         assert!(rules.contains(&rule), "{rule} took nothing: {rules:?}");
     }
     let in_order = |name: &str| rules.iter().position(|&rule| rule == name);
     assert!(
-        in_order("language") < in_order("english.words") && in_order("english.words") < in_order("duplicates.exact")
+        in_order("language") < in_order("english.gopher_quality.words")
+            && in_order("english.gopher_quality.words") < in_order("duplicates.exact")
     );
     let by_source = details["by_source"].as_array().unwrap();
     assert_eq!(by_source.iter().map(|row| row["n_kept"].as_u64().unwrap()).sum::<u64>(), n_kept);
@@ -173,7 +174,7 @@ fn documents_carry_where_they_come_from() {
     assert_eq!(labels, [Some(true), Some(false), Some(false)]);
     assert_eq!(of("judged")[0].kind, Kind::Proposition);
     assert!(of("novel")[0].meta.contains("\"script\":\"Hans\""));
-    assert!(output.documents.iter().all(|one| one.signals.len() == 10 && !one.text.is_empty()));
+    assert!(output.documents.iter().all(|one| one.signals.len() == 17 && !one.text.is_empty()));
     let near = output.dropped.iter().find(|one| one.rule == "duplicates.near").unwrap();
     let kept = &near.detail[near.detail.find("with ").unwrap() + 5..][..32];
     assert!(output.documents.iter().any(|one| one.id.to_string() == kept), "{}", near.detail);
@@ -212,7 +213,7 @@ fn long_and_empty_documents_are_dropped_and_longer_lines_are_not_held() {
     let output = run_on(&sources(PLAIN, folder.path()), &config, 1).unwrap();
     let rules: Vec<&str> = output.dropped.iter().map(|dropped| &dropped.rule[..]).collect();
     assert_eq!(rules, ["too_long", "unreadable", "empty"]);
-    assert_eq!(output.dropped[1].detail, "is longer than 16777216 bytes");
+    assert_eq!(output.dropped[1].detail, "is longer than 16000000 bytes");
 }
 
 #[test]
@@ -255,7 +256,7 @@ fn parents_change_with_contents_and_names_but_not_with_places() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("web.jsonl")).unwrap();
         fs::write(folder.path().join("web.jsonl").join(name), text).unwrap();
-        let parents = source_parents(&sources(PLAIN, folder.path())).unwrap();
+        let parents = ingest_parents(&sources(PLAIN, folder.path()), &settings()).unwrap();
         assert_eq!(parents[0].name, "source web");
         parents[0].hash.clone()
     };

@@ -10,16 +10,18 @@ pub(crate) fn words(text: &str) -> Vec<String> {
     text.split_whitespace().flat_map(chunk_words).collect()
 }
 
-/// Han characters, marks, and runs of letters and digits of other scripts.
+/// Han characters, marks (a run of the same one once), and runs of letters and digits of other scripts.
 pub(crate) fn units(text: &str) -> Vec<String> {
     let mut units: Vec<String> = Vec::new();
-    let mut is_in_run = false;
+    let (mut is_in_run, mut previous) = (false, '\n');
     for char in text.chars() {
+        let is_ruler = char == previous && !char.is_alphanumeric();
+        previous = char;
         let is_syllable = matches!(char, '\u{3040}'..='\u{30FF}' | '\u{31F0}'..='\u{31FF}' | '\u{AC00}'..='\u{D7A3}');
         let is_run = char.is_alphanumeric() && !crate::language::is_han(char) && !is_syllable;
         match units.last_mut() {
             Some(unit) if is_run && is_in_run => unit.push(char),
-            _ if matches!(char, ' ' | '\t' | '\n' | '\u{3000}') => {}
+            _ if is_ruler || matches!(char, ' ' | '\t' | '\n' | '\u{3000}') => {}
             _ => units.push(char.to_string()),
         }
         is_in_run = is_run;
@@ -35,13 +37,13 @@ pub(crate) fn duplicates(parts: &[&str]) -> (f64, usize) {
 }
 
 /// Share of characters in the most frequent n-gram, the first of several.
-pub(crate) fn top_ngram(units: &[String], n: usize, gap: &str, n_chars: usize) -> f64 {
+pub(crate) fn top_ngram(units: &[String], n: usize, gap: &str, times_min: usize, n_chars: usize) -> f64 {
     let ngrams: Vec<String> = units.windows(n).map(|ngram| ngram.join(gap)).collect();
     let mut counts: HashMap<Vec<&String>, usize> = HashMap::new();
     for ngram in units.windows(n) {
         *counts.entry(ngram.iter().collect()).or_default() += 1;
     }
-    let Some(max) = counts.values().max() else { return 0.0 };
+    let Some(max) = counts.values().max().filter(|&&max| max >= times_min) else { return 0.0 };
     let is_top = |start: &usize| counts[&units[*start..*start + n].iter().collect::<Vec<_>>()] == *max;
     let first = (0..ngrams.len()).find(is_top).expect("one of them is the most frequent");
     share(ngrams[first].chars().count() * max, n_chars).min(1.0)
@@ -112,7 +114,8 @@ pub(crate) fn c4(text: &str, only_ends: bool) -> Result<(Vec<String>, usize), &'
 fn sentences(line: &str) -> usize {
     let words = words(line);
     let is_punctuation = |word: &str| {
-        word.chars().all(|char| (char.is_ascii_punctuation() && !"$+<=>^`|~".contains(char)) || "“”’‘…—–".contains(char))
+        word.chars()
+            .all(|char| (char.is_ascii_punctuation() && !"$+<=>^`|~".contains(char)) || "“”’‘…—–".contains(char))
     };
     let mut starts = usize::from(!words.is_empty());
     let mut is_after_end = false;
@@ -130,7 +133,7 @@ fn sentences(line: &str) -> usize {
 const OUTER: &str = ",:;!?()[]{}<>_#*&'\"`…¿؟¡。？！，、；：～·।،۔؛٪”“‘´’‚„»«「」『』（）〔〕【】《》〈〉⟦⟧";
 const QUOTES: &str = "'\"”“`‘´’‚,„»«「」『』（）〔〕【】《》〈〉⟦⟧";
 const CURRENCY: &str = "£€¥฿₽₹₿$";
-const SYMBOLS: &str = "©®°™✓★☺→";
+const SYMBOLS: &str = "©°№™│�🔬";
 const UNITS: &str = "km km² km³ m m² m³ dm dm² dm³ cm cm² cm³ mm mm² mm³ ha µm nm yd in ft kg g mg µg t lb oz m/s km/h kmh \
     mph hPa Pa mbar mb MB kb KB gb GB tb TB T G M K %";
 
@@ -208,8 +211,7 @@ fn suffix(text: &str) -> String {
             || is_one(OUTER)
             || is_one(SYMBOLS)
             || (end == "." && dot)
-            || (is_after_digit
-                && (end == "+" || is_one(CURRENCY) || ["US$", "C$", "A$"].contains(&&end[..])))
+            || (is_after_digit && (end == "+" || is_one(CURRENCY) || ["US$", "C$", "A$"].contains(&&end[..])))
             || (is_after_digit && UNITS.split_whitespace().any(|unit| unit == end))
     };
     (0..chars.len()).find(|&start| is_suffix(start)).map_or(String::new(), |start| chars[start..].iter().collect())
