@@ -8,7 +8,7 @@ use std::path::Path;
 use corpus::Kind;
 use ingest::{
     Bound, ChineseRules, EnglishRules, Fingerprint, IngestConfig, RawIngest, RawSource, Rules, Scope, Scratch,
-    detect_language, extract_main_text, fingerprint, judge, resolve_sources, source_parents,
+    detect_language, extract_main_text, fingerprint, ingest_parents, judge, resolve_sources,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -88,7 +88,7 @@ pub(crate) fn run_stage(
         fs::canonicalize(input)?,
     ))?;
     let sources = resolve_sources(raw.source, Path::new(""))?;
-    let parents = source_parents(&sources)?;
+    let parents = ingest_parents(&sources, config)?;
     let resolved = corpus::Settings(json!({ "sources": sources, "ingest": config }));
     let tell = |_| ControlFlow::Continue(());
     let details = ingest::run(&sources, config, out, &resolved, parents, &tell)?.details;
