@@ -17,6 +17,7 @@ mod demo_corpus;
 mod language_table;
 mod large_corpus;
 mod packages;
+mod peers;
 mod setup;
 mod soak;
 
@@ -64,6 +65,8 @@ enum Command {
         /// Folder of OpenCC's dictionaries
         opencc: PathBuf,
     },
+    /// Install the rivals of a stage in throw-away environments and measure them beside us in one run
+    Peers(peers::Arguments),
 }
 
 /// Crates that must build and pass their tests on a machine without libtorch.
@@ -95,6 +98,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::LanguageTable { lingua, summaries, opencc } => {
             language_table::make(&root.join("ingest/src/language"), &lingua, &summaries, &opencc)
         }
+        Command::Peers(arguments) => peers::run(&root, &arguments),
     }
 }
 

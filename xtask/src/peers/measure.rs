@@ -1,0 +1,232 @@
+//! Runs every system on every task in turns and makes the rows of the result.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+
+use super::environments::Environments;
+use super::systems::{SYSTEMS, System, TASKS, Task, Unit};
+use super::{Arguments, Places, Row};
+
+/// What our own rows are called.
+pub(super) const OURS: &str = "moso";
+
+/// The row file.
+const RESULT: &str = "ingest.json";
+
+/// One thread everywhere, nothing from the network.
+const ENVIRONMENT: [(&str, &str); 8] = [
+    ("RAYON_NUM_THREADS", "1"),
+    ("OMP_NUM_THREADS", "1"),
+    ("OPENBLAS_NUM_THREADS", "1"),
+    ("MKL_NUM_THREADS", "1"),
+    ("TOKENIZERS_PARALLELISM", "false"),
+    ("HF_HUB_OFFLINE", "1"),
+    ("HF_DATASETS_OFFLINE", "1"),
+    ("PYTHONHASHSEED", "0"),
+];
+
+/// What a measured process prints last.
+#[derive(Clone, Deserialize)]
+struct Measured {
+    n_documents: usize,
+    n_bytes: usize,
+    cpu_seconds: f64,
+    /// Reading the input and parsing it, where that is not among the CPU seconds; ours only.
+    #[serde(default)]
+    seconds_to_read: f64,
+    peak_mib: f64,
+    version: String,
+    #[serde(default)]
+    remark: String,
+}
+
+/// A system that takes part in a task.
+struct Entrant<'s> {
+    /// `None` for ourselves.
+    system: Option<&'s System>,
+    python: PathBuf,
+    megabytes: f64,
+    measured: Vec<Measured>,
+}
+
+/// Measures the wanted tasks; the rows of a task replace those that an earlier run left of it.
+pub(super) fn measure_all(
+    places: &Places,
+    environments: &mut Environments,
+    arguments: &Arguments,
+) -> anyhow::Result<()> {
+    for task in TASKS.iter().filter(|task| arguments.wants(task.name)) {
+        let rows = measure_task(places, environments, arguments, task)?;
+        let mut all = read_rows(&places.folder)?;
+        all.retain(|row| row.task != task.name);
+        all.extend(rows);
+        all.sort_by_key(|row| TASKS.iter().position(|task| task.name == row.task));
+        write_rows(&places.folder, &all)?;
+    }
+    Ok(())
+}
+
+/// The rows that were measured so far.
+pub(super) fn read_rows(folder: &Path) -> anyhow::Result<Vec<Row>> {
+    let path = folder.join(RESULT);
+    if !path.is_file() {
+        return Ok(Vec::new());
+    }
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} is not a list of rows", path.display()))
+}
+
+fn write_rows(folder: &Path, rows: &[Row]) -> anyhow::Result<()> {
+    let path = folder.join(RESULT);
+    let partial = folder.join(format!("{RESULT}.partial"));
+    fs::write(&partial, serde_json::to_string_pretty(rows)?)
+        .with_context(|| format!("cannot write {}", partial.display()))?;
+    fs::rename(&partial, &path).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn measure_task(
+    places: &Places,
+    environments: &mut Environments,
+    arguments: &Arguments,
+    task: &Task,
+) -> anyhow::Result<Vec<Row>> {
+    let ours = Entrant { system: None, python: PathBuf::new(), megabytes: f64::INFINITY, measured: Vec::new() };
+    let mut entrants = vec![ours];
+    for system in SYSTEMS.iter().filter(|system| arguments.wants_system(system.name)) {
+        let Some(&(_, megabytes)) = system.tasks.iter().find(|(name, _)| *name == task.name) else { continue };
+        if let Ok(python) = environments.python(system.environment) {
+            entrants.push(Entrant { system: Some(system), python, megabytes, measured: Vec::new() });
+        }
+    }
+    for round in 0..arguments.runs {
+        // In turns: what else the machine does in a minute falls on all of them.
+        entrants.retain_mut(|entrant| match measure(places, task, entrant) {
+            Ok(measured) => {
+                let name = entrant.name();
+                println!("{} {name} {}: {:.2} CPU seconds", task.name, round + 1, measured.cpu_seconds);
+                entrant.measured.push(measured);
+                true
+            }
+            Err(error) => {
+                println!("{} {} is left out: {error:#}", task.name, entrant.name());
+                false
+            }
+        });
+    }
+    Ok(entrants.iter().map(|entrant| row(task, entrant)).collect())
+}
+
+impl Entrant<'_> {
+    fn name(&self) -> &'static str {
+        self.system.map_or(OURS, |system| system.name)
+    }
+}
+
+fn measure(places: &Places, task: &Task, entrant: &Entrant) -> anyhow::Result<Measured> {
+    let input = places.inputs.join(task.input);
+    let output = match entrant.system {
+        None => run_ours(places, task.name, &input),
+        Some(system) => run_driver(places, system, &entrant.python, task.name, &input, entrant.megabytes),
+    }?;
+    serde_json::from_str(&output).with_context(|| format!("no result in {output:?}"))
+}
+
+/// Runs our own program and returns its last line.
+pub(super) fn run_ours(places: &Places, task: &str, input: &Path) -> anyhow::Result<String> {
+    let mut command = Command::new(&places.ours);
+    command.arg(task).arg(input).arg(&places.scratch).arg(places.drivers.join("moso.toml"));
+    last_line(&mut command)
+}
+
+/// Runs a rival's program and returns its last line.
+pub(super) fn run_driver(
+    places: &Places,
+    system: &System,
+    python: &Path,
+    task: &str,
+    input: &Path,
+    megabytes: f64,
+) -> anyhow::Result<String> {
+    let mut command = Command::new(python);
+    command.arg(places.drivers.join(system.driver)).args([system.name, task]).arg(input);
+    last_line(command.arg(megabytes.to_string()).arg(&places.scratch))
+}
+
+/// Runs a program on one thread; what it prints beside the result is shown only where it fails.
+pub(super) fn last_line(command: &mut Command) -> anyhow::Result<String> {
+    let output = command.envs(ENVIRONMENT).output().with_context(|| format!("cannot start {command:?}"))?;
+    let printed = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let end: Vec<&str> = errors.lines().rev().take(3).collect();
+        bail!("{}: {}", output.status, end.into_iter().rev().collect::<Vec<_>>().join(" | "));
+    }
+    printed.lines().last().map(str::to_owned).context("nothing was printed")
+}
+
+fn row(task: &Task, entrant: &Entrant) -> Row {
+    let rate = |measured: &Measured| {
+        let amount = match task.unit {
+            Unit::Pages | Unit::Documents => measured.n_documents as f64,
+            Unit::Megabytes => measured.n_bytes as f64 / 1e6,
+        };
+        amount / measured.cpu_seconds
+    };
+    let mut rates: Vec<f64> = entrant.measured.iter().map(rate).collect();
+    rates.sort_unstable_by(f64::total_cmp);
+    let last = entrant.measured.last().expect("an entrant that failed is left out, and there is at least one round");
+    Row {
+        task: task.name.to_owned(),
+        system: entrant.name().to_owned(),
+        version: last.version.clone(),
+        unit: task.unit.name().to_owned(),
+        better: "higher".to_owned(),
+        median: rounded(middle(&rates)),
+        min: rounded(rates[0]),
+        max: rounded(rates[rates.len() - 1]),
+        runs: rates.len(),
+        note: note(task, &entrant.measured),
+    }
+}
+
+fn note(task: &Task, measured: &[Measured]) -> String {
+    let last = &measured[measured.len() - 1];
+    let megabytes = last.n_bytes as f64 / 1e6;
+    let median = |value: &dyn Fn(&Measured) -> f64| {
+        let mut values: Vec<f64> = measured.iter().map(value).collect();
+        values.sort_unstable_by(f64::total_cmp);
+        middle(&values)
+    };
+    let other = match task.unit {
+        Unit::Megabytes => {
+            format!("{:.0} documents/s", median(&|one| one.n_documents as f64 / one.cpu_seconds))
+        }
+        Unit::Pages | Unit::Documents => {
+            format!("{:.2} MB/s", median(&|one| one.n_bytes as f64 / 1e6 / one.cpu_seconds))
+        }
+    };
+    let mut note = format!("{} documents, {megabytes:.1} MB; {other}; peak {:.0} MiB", last.n_documents, last.peak_mib);
+    if last.seconds_to_read > 0.0 {
+        let rate = median(&|one| one.n_bytes as f64 / 1e6 / (one.cpu_seconds + one.seconds_to_read));
+        note.push_str(&format!("; with reading the JSON lines {rate:.1} MB/s"));
+    }
+    if !last.remark.is_empty() {
+        note.push_str(&format!("; {}", last.remark));
+    }
+    note
+}
+
+fn middle(sorted: &[f64]) -> f64 {
+    let half = sorted.len() / 2;
+    if sorted.len() % 2 == 1 { sorted[half] } else { f64::midpoint(sorted[half - 1], sorted[half]) }
+}
+
+/// Four significant digits are more than a measurement has.
+fn rounded(value: f64) -> f64 {
+    let scale = 10_f64.powi(3 - value.abs().max(1e-9).log10().floor() as i32);
+    (value * scale).round() / scale
+}
