@@ -88,7 +88,7 @@ fn piece_hashes(comparable: &Comparable, config: &Repeats, what: u64) -> Vec<(u6
     let text = &comparable.text;
     let hash_all = |pieces: Vec<(usize, usize)>, config: RepeatedPieces| {
         let counts = |&(_, (start, end)): &(u64, (usize, usize))| {
-            text[start..end].chars().take(config.chars_min as usize).count() == config.chars_min as usize
+            text[start..end].trim().chars().take(config.chars_min as usize).count() == config.chars_min as usize
         };
         let hash = |(index, (start, end)): (u64, (usize, usize))| (index, xxh3_64(text[start..end].trim().as_bytes()));
         (0..).zip(pieces).filter(counts).map(hash).collect()
