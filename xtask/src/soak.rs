@@ -21,7 +21,7 @@ const INPUT_SECONDS_MAX: u64 = 20;
 const INPUT_BYTES_MAX: u64 = 8192;
 
 /// Runs `targets`, or all where none is named, for `minutes` each. An error at the end if one of them found something.
-pub fn soak(root: &Path, minutes: u64, targets: &[String]) -> anyhow::Result<()> {
+pub(crate) fn soak(root: &Path, minutes: u64, targets: &[String]) -> anyhow::Result<()> {
     ensure!(minutes > 0, "less than a minute is no soak");
     let known = known_targets(root)?;
     if let Some(unknown) = targets.iter().find(|target| !known.contains(target)) {

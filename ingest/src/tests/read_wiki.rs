@@ -72,7 +72,6 @@ fn templates_are_dropped_unless_their_words_are_in_a_sentence() {
             "X (so called) and, then CO2 at 1/2",
         ),
         ("X ({{lang-la|Phyllostachys}}; {{IPA|x}}) is {{convert|5|m|ft}} high", "X (Phyllostachys; x) is 5 m high"),
-        ("X ({{IPA|x}}; {{small|}}) is", "X is"),
         ("他（{{bd|1912年|6月|1954年|7月}}）", "他（（1912年6月－1954年7月））"),
         ("{{lang|zh|竹}} {{nowrap|a b}} {{unknown|a b}}c", "竹 a b c"),
         ("{{quote|text=Said so.|by=X}}", "Said so."),
