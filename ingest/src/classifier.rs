@@ -157,7 +157,7 @@ pub enum Judge {
     /// A classifier of ours.
     Ours(Classifier),
     /// A model of fastText and the number of its label.
-    FastText(FastText, usize),
+    FastText(Box<FastText>, usize),
 }
 
 impl Judge {
@@ -169,7 +169,7 @@ impl Judge {
             let what = format!("it has no label {label:?}, but {}", some.join(", "));
             return Err(ModelError::Unusable { path: path.to_owned(), what });
         };
-        Ok(Self::FastText(model, number))
+        Ok(Self::FastText(Box::new(model), number))
     }
 
     /// How good a text is, from 0 to 1.

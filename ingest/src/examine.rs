@@ -206,10 +206,9 @@ impl<'a> Examiner<'a> {
             all.extend(scores.limits);
         }
         let mut judged = Judged { found: known.found, language: known.language, limits: all, measured };
-        if scope == Scope::UntilBroken {
-            if let Some(limit) = judged.limits.iter().find(|limit| limit.is_broken()) {
-                return Err(refuse(&judged.found, source, judged.language.code, limit.rule, limit.to_string()));
-            }
+        let broken = judged.limits.iter().find(|limit| limit.is_broken());
+        if let (Scope::UntilBroken, Some(limit)) = (scope, broken) {
+            return Err(refuse(&judged.found, source, judged.language.code, limit.rule, limit.to_string()));
         }
         if let Some(edited) = edited {
             funnel.count("characters in lines that C4 takes out", (judged.found.text.len() - edited.len()) as u64);

@@ -438,9 +438,9 @@ fn paths_to_root(counts: &[i64]) -> Vec<Vec<(u32, bool)>> {
             let is_leaf = n_leaves_left > 0 && node_counts[n_leaves_left - 1] < node_counts[inner];
             let child = if is_leaf { n_leaves_left - 1 } else { inner };
             if is_leaf {
-                n_leaves_left -= 1
+                n_leaves_left -= 1;
             } else {
-                inner += 1
+                inner += 1;
             }
             count = count.saturating_add(node_counts[child]);
             parents[child] = (node, is_right);

@@ -253,12 +253,12 @@ impl PerplexityModel {
         let n_context = state.latest.iter().take(self.order - 1).take_while(|&&number| number != 0).count();
         let mut ngram = u128::from(number);
         let (mut log_probability, mut rests) = (f32::NAN, [0.0; ORDER_MAX]);
-        for n in 0..=n_context {
+        for (n, rest) in rests.iter_mut().enumerate().take(n_context + 1) {
             if n > 0 {
                 ngram |= u128::from(state.latest[n - 1]) << (UNIT_BITS * n as u32);
             }
             let slot = self.find(ngram);
-            rests[n] = slot.log_rest;
+            *rest = slot.log_rest;
             // The sum of the rests of the contexts that are longer than the one that knows the unit.
             log_probability = if slot.log_probability.is_nan() {
                 log_probability + if n == 0 { 0.0 } else { state.rests[n - 1] }

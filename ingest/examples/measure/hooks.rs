@@ -117,8 +117,11 @@ pub(crate) fn decisions(text: &str, lang: &str, settings: &Settings) -> Value {
     json!({ "filters": filters, "rules": rules })
 }
 
+/// A set of rules with its name.
+type Named<Rules> = (&'static str, Rules);
+
 /// The rules of either language, a set at a time; C4's also as it was published, where FineWeb's choice stands in the settings.
-fn sets(config: &IngestConfig) -> (Vec<(&'static str, EnglishRules)>, Vec<(&'static str, ChineseRules)>) {
+fn sets(config: &IngestConfig) -> (Vec<Named<EnglishRules>>, Vec<Named<ChineseRules>>) {
     let english = config.english.clone().unwrap_or_default();
     let chinese = config.chinese.clone().unwrap_or_default();
     let c4 =

@@ -347,8 +347,8 @@ fn cut_into_blocks<C: Candidates>(
     let mut blocks = vec![0];
     let mut n_bytes = 0;
     let starts = candidates.starts();
-    for shard in 0..starts.len() - 1 {
-        for (position, print) in (starts[shard]..).zip(candidates.fingerprints(shard)?) {
+    for (shard, &start) in starts[..starts.len() - 1].iter().enumerate() {
+        for (position, print) in (start..).zip(candidates.fingerprints(shard)?) {
             let more = size_of::<(u64, Vec<u64>)>() + size_of::<u64>() * print.n_shingles as usize;
             if !needed.contains(position) {
                 continue;

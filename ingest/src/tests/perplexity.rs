@@ -113,7 +113,7 @@ impl Twin {
                 n_units += 1.0;
             }
         }
-        (-sum / n_units as f64).exp()
+        (-sum / n_units).exp()
     }
 }
 
