@@ -68,34 +68,63 @@ fn drop_where(tree: &Tree<'_>, root: usize, dropped: &mut [bool], mut visit: imp
 fn drop_unseen(tree: &Tree<'_>, dropped: &mut [bool]) {
     drop_where(tree, 0, dropped, |_, node| {
         let is_hidden = node.hints.has(Hints::HIDDEN) && !node.hints.has(Hints::FORMULA);
-        node.tag.is_never_text() || is_hidden || (node.hints.has(Hints::MARK) && !node.tag.is_block())
+        // Line numbers have a cell of their own, or are asked for by a class of the code itself.
+        let can_be_mark = (!node.tag.is_block() && node.tag != Tag::Code) || node.tag == Tag::Td;
+        let is_mark = node.hints.has(Hints::MARK) && can_be_mark;
+        let is_reference = node.hints.has(Hints::REFERENCE) && node.tag == Tag::Sup;
+        node.tag.is_never_text() || is_hidden || is_mark || is_reference
     });
 }
 
 fn drop_surroundings(tree: &Tree<'_>, weights: &[Weight], dropped: &mut [bool]) {
     let all = weights[0].prose;
-    let mut left = all;
+    let (mut left, mut protected_end) = (all, 0);
     drop_where(tree, 0, dropped, |at, node| {
+        // Colours of code and anchors of headings have names of their own, which mean nothing.
+        if at < protected_end || node.tag == Tag::Text {
+            return false;
+        }
+        if node.tag.is_verbatim() || node.tag.is_heading() || node.tag == Tag::Code {
+            protected_end = node.end as usize;
+        }
         let weight = weights[at];
-        let is_surrounding = match node.tag {
-            Tag::Text | Tag::Page | Tag::Article | Tag::Main => false,
-            Tag::Nav | Tag::Footer | Tag::Aside | Tag::Figcaption => true,
-            _ => (node.hints.has(Hints::CLUTTER) || node.hints.has(Hints::CAPTION)) && !node.hints.has(Hints::BODY),
-        };
-        let is_dropped = if node.hints.has(Hints::COMMENTS) {
-            left - weight.prose >= PROSE_MIN || weight.prose == 0
-        } else if is_surrounding {
-            weight.prose * 2 <= all
-        } else if node.hints.has(Hints::DOUBTFUL) || matches!(node.tag, Tag::Header | Tag::Form) {
-            weight.n_headings == 0 && weight.prose < 60 && node.tag != Tag::Text && !node.hints.has(Hints::CONTENT)
-        } else {
-            false
+        let is_dropped = match surrounding(weights, node, weight) {
+            Surrounding::None => false,
+            Surrounding::Comments => left - weight.prose >= PROSE_MIN || weight.prose == 0,
+            Surrounding::Likely => weight.prose * 2 <= all,
+            Surrounding::Doubtful => weight.n_headings == 0 && weight.prose < 60,
         };
         if is_dropped {
             left -= weight.prose;
         }
         is_dropped
     });
+}
+
+/// How sure it is that an element is not of the article.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Surrounding {
+    None,
+    Doubtful,
+    Likely,
+    Comments,
+}
+
+fn surrounding(weights: &[Weight], node: &Node, weight: Weight) -> Surrounding {
+    use Tag::*;
+    let is_clutter = node.hints.has(Hints::CLUTTER) || (node.hints.has(Hints::CAPTION) && node.tag != Caption);
+    let is_doubtful = node.hints.has(Hints::DOUBTFUL) || matches!(node.tag, Header | Form);
+    // Dates and names in a sentence or a table are part of it.
+    let is_part = matches!(node.tag, Td | Th | Tr | Tbody | Thead | Tfoot | Table | Caption)
+        || (!node.tag.is_block() && weights[node.parent as usize].prose > 0);
+    match node.tag {
+        _ if node.hints.has(Hints::COMMENTS) => Surrounding::Comments,
+        Nav | Footer | Aside | Figcaption => Surrounding::Likely,
+        Article | Main => Surrounding::None,
+        _ if is_clutter && !node.hints.has(Hints::BODY) && weight.n_verbatim == 0 => Surrounding::Likely,
+        _ if is_doubtful && !is_part && !node.hints.has(Hints::CONTENT) => Surrounding::Doubtful,
+        _ => Surrounding::None,
+    }
 }
 
 /// The element that holds the article.
@@ -182,10 +211,10 @@ fn lead(tree: &Tree<'_>, weights: &[Weight], dropped: &[bool], root: usize) -> V
             at = node.end as usize;
             continue;
         }
-        let has_blocks = tree.nodes[at + 1..node.end as usize].iter().any(|node| node.tag.is_block());
-        if ends_before && node.tag.is_block() && !has_blocks {
+        let is_leaf = ends_before && node.tag.is_block() && is_line(tree, at, &mut line);
+        if is_leaf {
             let is_text = weight.marks > 0 && weight.link * 3 < weight.text;
-            if is_text && !(is_line(tree, at, &mut line) && weight.total() <= LINE_BYTES_MAX && is_dateline(&line)) {
+            if is_text && !(weight.total() <= LINE_BYTES_MAX && is_dateline(&line)) {
                 lead.push(at);
                 n_bytes += weight.text;
             }
@@ -257,9 +286,11 @@ fn drop_datelines(tree: &Tree<'_>, root: usize, weights: &[Weight], dropped: &mu
     }
     let (mut has_begun, mut line) = (false, String::new());
     drop_where(tree, root, dropped, |at, node| {
-        let is_leaf = node.tag.is_block() && is_line(tree, at, &mut line);
-        has_begun |= is_leaf && weights[at].prose > 0;
-        !has_begun && is_leaf && !node.tag.is_heading() && weights[at].total() <= LINE_BYTES_MAX && is_dateline(&line)
+        if has_begun || !node.tag.is_block() || !is_line(tree, at, &mut line) {
+            return false;
+        }
+        has_begun = weights[at].prose > 0;
+        !has_begun && !node.tag.is_heading() && weights[at].total() <= LINE_BYTES_MAX && is_dateline(&line)
     });
 }
 

@@ -1,9 +1,9 @@
 //! What the attributes of an element say about its part of the page.
 //!
 //! Authors name their containers: `class="entry-content"`, `id="sidebar"`. A name is cut into words at anything but
-//! letters and digits and where a capital follows a small letter; each word is looked up, and so is the whole name with
-//! the cuts taken out (`sr-only`, `TRS_Editor`). The lists hold habits of English and of Chinese sites (pinyin
-//! included), one word a habit. They are hints: `choose` overrules them where the text says otherwise.
+//! letters and digits, at numbers, and where a capital follows a small letter; each word is looked up, and so is the
+//! whole name with the cuts taken out (`sr-only`, `TRS_Editor`). The lists hold habits of English and of Chinese sites
+//! (pinyin included), one word a habit. They are hints: `choose` overrules them where the text says otherwise.
 
 use std::sync::LazyLock;
 
@@ -32,7 +32,7 @@ impl Hints {
     pub(super) const FORMULA: Self = Self(128);
     /// A table that only arranges things.
     pub(super) const LAYOUT: Self = Self(256);
-    /// Marks of a document, not its text: permalinks, line numbers, edit links, references.
+    /// Marks of a document, not its text: permalinks, line numbers, edit links.
     pub(super) const MARK: Self = Self(512);
     /// A link with an address.
     pub(super) const ADDRESS: Self = Self(1024);
@@ -41,6 +41,9 @@ impl Hints {
 
     /// What stands under a picture.
     pub(super) const CAPTION: Self = Self(4096);
+
+    /// A pointer to a note, if it is raised.
+    pub(super) const REFERENCE: Self = Self(8192);
 
     pub(super) fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
@@ -84,13 +87,13 @@ fn of_role(value: &str) -> Hints {
         "navigation" | "banner" | "contentinfo" | "search" | "menu" | "menubar" | "dialog" | "alertdialog"
         | "complementary" | "toolbar" | "tablist" => Hints::CLUTTER,
         "presentation" | "none" => Hints::LAYOUT,
-        "doc-noteref" => Hints::MARK,
+        "doc-noteref" => Hints::REFERENCE,
         _ => Hints::default(),
     }
 }
 
 /// Whether a style keeps an element from being shown.
-fn hides(style: &str) -> bool {
+pub(super) fn hides(style: &str) -> bool {
     style.split(';').filter_map(|rule| rule.split_once(':')).any(|(property, value)| {
         let (property, value) = (property.trim(), value.trim());
         let value = value.split_once('!').map_or(value, |(value, _)| value.trim_end());
@@ -117,7 +120,8 @@ fn of_name(name: &[u8]) -> Hints {
         let (mut word, start) = (0_u128, at);
         while at < name.len() && name[at].is_ascii_alphanumeric() {
             let is_hump = at > start && name[at].is_ascii_uppercase() && name[at - 1].is_ascii_lowercase();
-            if is_hump {
+            let is_number = at > start && name[at].is_ascii_digit() != name[at - 1].is_ascii_digit();
+            if is_hump || is_number {
                 break;
             }
             word = word << 8 | u128::from(name[at].to_ascii_lowercase());
@@ -156,7 +160,7 @@ fn is_about_others(word: u128) -> bool {
 }
 
 /// The lists as a hash table: open addressing, at most a quarter full, so a word costs about one probe.
-static TABLE: LazyLock<Vec<(u128, Hints)>> = LazyLock::new(|| {
+pub(super) static TABLE: LazyLock<Vec<(u128, Hints)>> = LazyLock::new(|| {
     let mut table = vec![(0, Hints::default()); TABLE_LEN];
     for (hint, words) in LISTS {
         for word in words.split_ascii_whitespace() {
@@ -173,7 +177,7 @@ static TABLE: LazyLock<Vec<(u128, Hints)>> = LazyLock::new(|| {
     table
 });
 
-const TABLE_LEN: usize = 2048;
+pub(super) const TABLE_LEN: usize = 2048;
 
 fn slot_of(word: u128) -> usize {
     let folded = (word as u64) ^ ((word >> 64) as u64).rotate_left(29);
@@ -203,59 +207,61 @@ const LISTS: &[(Hints, &str)] = &[
     ),
     (
         Hints::CLUTTER,
-        "nav navbar navigation navi navheader navfooter navbox navlist subnav topnav mainnav sitenav localnav quicknav \
-         menu menus submenu megamenu dropdown breadcrumb breadcrumbs crumb crumbs mbx sidebar sidebars sidepanel siderail \
-         footer footers sitefooter pagefooter globalfooter foot sitefoot related relateds relatedposts relatedpost \
-         relatedlinks relatedarticles relatednews relatedcontent relatedstories recommend recommends recommended \
-         recommendation recommendations share shares sharing sharebar sharebox sharethis sharelinks sharetools \
-         sharebuttons sharedaddy jssharetools addthis addtoany social socials socialmedia socialshare socialbar sns ad \
-         ads adv advert adverts advertise advertisement advertisements advertising adsense adsbygoogle adslot adbox \
-         adwrap adunit adcontent adtext googleads gpt dfp sponsor sponsored sponsors promo promos promotion promotions \
-         newsletter newsletters subscribe subscription subscriptions signup signupform mailinglist popup popups modal \
-         modals overlay lightbox tooltip popover cookie cookies cookiebar consent gdpr ccpa onetrust pagination pager \
-         paginate paging pagenav pagenavi postnav postnavigation prevnext nextprev toolbar toolbars widget widgets \
-         masthead topbar topline login signin logon register searchform searchbox searchbar tagcloud tags taglist tagged \
-         posttags copyright copyrights outbrain taboola zergnet trending mostread mostpopular popularposts ticker \
-         ratings poll feedback jiathis bdshare bshare bdsharebuttonbox fenxiang xiangguan tuijian xgwz xgyd xgnews \
-         hotnews rexian paihang ranking guanggao youqinglink friendlink friendlinks qrcode erweima gotop backtop \
-         backtotop totop skiplink skiplinks skip jumplinks sphinxsidebar printonly printheader printfooter \
-         catlinks mwnavigation siteheader globalheader pageheader navbuttons authorbio authorbox authorcard authorinfo bio aboutauthor aboutauthors \
+        "nav navbar navigation navi navheader navfooter navbox navlist subnav topnav mainnav sitenav localnav \
+         quicknav menu menus submenu megamenu dropdown breadcrumb breadcrumbs crumb crumbs mbx sidebar sidebars \
+         sidepanel siderail footer footers sitefooter pagefooter globalfooter foot sitefoot related relateds \
+         relatedposts relatedpost relatedlinks relatedarticles relatednews relatedcontent relatedstories recommend \
+         recommends recommended recommendation recommendations share shares sharing sharebar sharebox sharethis \
+         sharelinks sharetools sharebuttons sharedaddy jssharetools addthis addtoany social socials socialmedia \
+         socialshare socialbar sns ad ads adv advert adverts advertise advertisement advertisements advertising \
+         adsense adsbygoogle adslot adbox adwrap adunit adcontent adtext googleads gpt dfp sponsor sponsored \
+         sponsors promo promos promotion promotions newsletter newsletters subscribe subscription subscriptions \
+         signup signupform mailinglist popup popups modal modals overlay lightbox tooltip popover cookie cookies \
+         cookiebar consent gdpr ccpa onetrust pagination pager paginate paging pagenav pagenavi postnav \
+         postnavigation prevnext nextprev toolbar toolbars widget widgets masthead topbar topline login signin \
+         logon register searchform searchbox searchbar tagcloud tags taglist tagged posttags copyright copyrights \
+         outbrain taboola zergnet trending mostread mostpopular popularposts ticker ratings poll feedback jiathis \
+         bdshare bshare bdsharebuttonbox fenxiang xiangguan tuijian xgwz xgyd xgnews hotnews rexian paihang ranking \
+         guanggao youqinglink friendlink friendlinks qrcode erweima gotop backtop backtotop totop skiplink \
+         skiplinks skip jumplinks sphinxsidebar printonly printheader printfooter catlinks mwnavigation siteheader \
+         globalheader pageheader navbuttons authorbio authorbox authorcard authorinfo bio aboutauthor aboutauthors \
          readnext readmore morestories morenews moreon moreposts alsoread seealso upnext nextup donate donation \
-         inlineshare followus follow supportus crosslinks teasers teaser interstitial toast snackbar \
-         mwjumplink noprint sitesub contentsub hatnote mbox ambox languages translations interlang audionative \
-         langselector toplang bottomlang quickview playlist carousel",
+         inlineshare followus follow supportus crosslinks teasers teaser interstitial toast snackbar mwjumplink \
+         noprint sitesub contentsub hatnote mbox ambox languages translations interlang audionative langselector \
+         toplang bottomlang quickview playlist carousel",
     ),
     (
         Hints::COMMENTS,
-        "comment comments commentlist commentarea commentbox commentform commentbody commentsection commentwrap disqus \
-         disqusthread respond replies livefyre fbcomments usercomments postcomments pinglun liuyan gentie trackbacks \
-         pingbacks",
+        "comment comments commentlist commentarea commentbox commentform commentbody commentsection commentwrap \
+         disqus disqusthread respond replies livefyre fbcomments usercomments postcomments pinglun liuyan gentie \
+         trackbacks pingbacks",
     ),
     (
         Hints::DOUBTFUL,
         "header head hd meta metas postmeta entrymeta info infos byline bylines author authors postauthor posted \
          postdate published publishdate pubdate pubtime pubtimeandfrom date dateline datetime timestamp time credit \
-         credits source laiyuan tools utility utilities bottom rail aside secondary tertiary supplementary extra extras \
-         links linklist next prev previous notice disclaimer mianze shengming more gengduo side box search categories \
-         category cats archive archives editor bianji zebian hot latest popular list banner toc tableofcontents \
-         contributors callout infobox vertical slider \
-         slideshow gallery thumb thumbs thumbnail media video audio player form hide hidden collapse \
-         collapsed rating topics keywords label labels summary stats actions buttons btn button card cards",
+         credits source laiyuan tools utility utilities bottom rail aside secondary tertiary supplementary extra \
+         extras links linklist next prev previous notice disclaimer mianze shengming more gengduo side box search \
+         categories category cats archive archives editor bianji zebian hot latest popular list banner toc \
+         tableofcontents contributors callout infobox vertical slider slideshow gallery thumb thumbs thumbnail \
+         media video audio player form hide hidden collapse collapsed rating topics keywords label labels summary \
+         stats actions buttons btn button card cards",
     ),
     (
         Hints::CONTENT,
-        "article articles body content entry hentry main page post posts text txt story blog news detail details prose \
-         copy markdown artibody endtext zhengwen wenzhang neirong document doc section column container chapter \
-         paragraph paragraphs",
+        "article articles body content entry hentry main page post posts text txt story blog news detail details \
+         prose copy markdown artibody endtext zhengwen wenzhang neirong document doc section column container \
+         chapter paragraph paragraphs",
     ),
     (
         Hints::BODY,
         "articlebody articlecontent articletext articlecopy articlemain articlebodytext articledetail articlecont \
          entrycontent entrybody entrytext postcontent postbody posttext postentry storybody storycontent storytext \
          newscontent newstext newsbody newstxt newsdetail contentbody contentarticle bodycontent bodycopy bodytext \
-         blogcontent blogbody blogpost singlecontent textcontent fulltext thecontent richmediacontent jscontent trseditor artibody \
-         endtext vsbcontent mwparseroutput markdownbody tdpostcontent ucapcontent pagescontent cntmainarticleqq \
-         articleinner articlecontents detailcontent maintext rwbzw pdetail contenttext zwnr contentall alltxt",
+         blogcontent blogbody blogpost singlecontent textcontent fulltext thecontent richmediacontent jscontent \
+         trseditor artibody endtext vsbcontent mwparseroutput markdownbody tdpostcontent ucapcontent pagescontent \
+         cntmainarticleqq articleinner articlecontents detailcontent maintext rwbzw pdetail contenttext zwnr \
+         contentall alltxt",
     ),
     (
         Hints::CAPTION,
@@ -266,37 +272,8 @@ const LISTS: &[(Hints, &str)] = &[
     (Hints::FORMULA, "mathml katexmathml"),
     (
         Hints::MARK,
-        "headerlink headeranchor docanchor anchorlink hanchor permalink mweditsection editsection reference noteref \
-         footnoteref fnref linenos lineno linenumber linenumbers linenums gutter srclink srcrightside mwcitebacklink \
-         copybtn copybutton",
+        "headerlink headeranchor docanchor anchorlink hanchor permalink mweditsection editsection linenos lineno \
+         linenumber linenumbers linenums gutter srclink srcrightside mwcitebacklink copybtn copybutton",
     ),
+    (Hints::REFERENCE, "reference references noteref footnoteref fnref footnote citation"),
 ];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_cut_into_words() {
-        assert!(of_names("post-sidebar").has(Hints::CLUTTER));
-        assert!(of_names("leftSideBar entryContent").has(Hints::BODY));
-        assert!(of_names("TRS_Editor").has(Hints::BODY));
-        assert!(!of_names("has-sidebar no-comments").has(Hints::CLUTTER));
-        assert!(!of_names("shadow headline adapted").has(Hints::CLUTTER));
-        assert_eq!(of_names("  "), Hints::default());
-        assert_eq!(of_names("竹子 -- __"), Hints::default());
-        assert!(of_names(&"a".repeat(100)) == Hints::default());
-    }
-
-    #[test]
-    fn the_table_has_room() {
-        assert!(TABLE.iter().filter(|(word, _)| *word != 0).count() * 4 < TABLE_LEN * 2);
-    }
-
-    #[test]
-    fn styles_hide() {
-        assert!(hides("color: red; DISPLAY : none"));
-        assert!(hides("display:none!important"));
-        assert!(!hides("display: block; background: none"));
-    }
-}

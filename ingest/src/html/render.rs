@@ -66,18 +66,53 @@ fn push_part(lines: &mut Lines, tree: &Tree<'_>, choice: &Choice, part: usize) {
     }
 }
 
-/// The page's title, or the heading that it repeats before or after the name of the site, and that heading's node.
-pub(super) fn title(tree: &Tree<'_>) -> (String, Option<usize>) {
+/// The page's title, or the heading that it repeats before or after the name of the site, and that heading's node. A
+/// heading in the chosen part goes before longer ones, and these before shorter ones, such as the name of the site.
+pub(super) fn title(tree: &Tree<'_>, choice: &Choice) -> (String, Option<usize>) {
     let title = one_line([tree.title]);
-    for (at, node) in tree.nodes.iter().enumerate().filter(|(_, node)| node.tag == Tag::H1) {
-        let below = &tree.nodes[at..node.end as usize];
-        let heading = one_line(below.iter().filter(|node| node.tag == Tag::Text).map(|node| tree.source(node)));
-        if !heading.is_empty() && (title.is_empty() || title.contains(&heading)) {
-            return (heading, Some(at));
+    let chosen = choice.root..tree.nodes[choice.root].end as usize;
+    let (mut best, mut best_rank) = ((title.clone(), None), (false, 0));
+    let (mut at, mut n_headings) = (0, 0);
+    // A page has one or two of them; looking for thousands in its title would not be linear any more.
+    while at < tree.nodes.len() && n_headings < HEADINGS_MAX {
+        let node = &tree.nodes[at];
+        if node.tag != Tag::H1 || choice.dropped[at] {
+            at += 1;
+            continue;
         }
+        let heading = heading(tree, choice, at);
+        let rank = (choice.root > 0 && chosen.contains(&at), heading.len());
+        if !heading.is_empty() && (title.is_empty() || title.contains(&heading)) && rank > best_rank {
+            best = (heading, Some(at));
+            best_rank = rank;
+        }
+        at = node.end as usize;
+        n_headings += 1;
     }
-    (title, None)
+    best
 }
+
+fn heading(tree: &Tree<'_>, choice: &Choice, heading: usize) -> String {
+    let mut lines = Lines { is_row: true, ..Lines::default() };
+    let mut at = heading + 1;
+    while at < tree.nodes[heading].end as usize {
+        let node = &tree.nodes[at];
+        if choice.dropped[at] {
+            at = node.end as usize;
+            continue;
+        }
+        match node.tag {
+            Tag::Text => lines.push_characters(tree.source(node)),
+            Tag::Br => lines.gap(Gap::Space),
+            _ => {}
+        }
+        at += 1;
+    }
+    lines.text
+}
+
+/// Headings beyond these are not looked at for a title.
+const HEADINGS_MAX: usize = 20;
 
 fn one_line<'a>(characters: impl IntoIterator<Item = &'a str>) -> String {
     let mut lines = Lines { is_row: true, ..Lines::default() };
@@ -219,7 +254,8 @@ impl Lines {
 
     fn next_cell(&mut self) {
         self.n_cells += 1;
-        if self.n_cells > 1 {
+        // Only the end of the row before is more than a space here.
+        if self.n_cells > 1 && self.pending <= Gap::Space {
             self.pending = Gap::None;
         }
     }

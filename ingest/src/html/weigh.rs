@@ -21,6 +21,8 @@ pub(super) struct Weight {
     pub(super) prose: u32,
     /// Headings but `h1`.
     pub(super) n_headings: u32,
+    /// Blocks that keep their line breaks.
+    pub(super) n_verbatim: u32,
 }
 
 impl Weight {
@@ -30,6 +32,7 @@ impl Weight {
         self.marks += other.marks;
         self.prose += other.prose;
         self.n_headings += other.n_headings;
+        self.n_verbatim += other.n_verbatim;
     }
 
     /// All bytes of text.
@@ -72,7 +75,7 @@ fn of_characters(tree: &Tree<'_>, node: &Node) -> Weight {
         at += 1;
     }
     let (text, link) = if node.is_linked { (0, n_bytes) } else { (n_bytes, 0) };
-    Weight { text, link, marks: n_marks, prose: 0, n_headings: 0 }
+    Weight { text, link, marks: n_marks, ..Weight::default() }
 }
 
 /// `、` `。` `！` `，` `：` `；` `？` and the marks of Arabic, Devanagari and Burmese.
@@ -114,6 +117,7 @@ pub(super) fn weigh(tree: &Tree<'_>, characters: &[Weight], dropped: &[bool]) ->
                 end_block(&mut weights[open], &mut block, tree.nodes[open].tag);
                 blocks_open.push(at);
                 weights[at].n_headings += u32::from(tag.is_heading() && tag != Tag::H1);
+                weights[at].n_verbatim += u32::from(tag.is_verbatim());
             }
             _ => {}
         }
