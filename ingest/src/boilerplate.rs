@@ -207,6 +207,10 @@ const CHINESE_STARTS: [&str; 28] = [
     "未经许可不得转载",
 ];
 
+/// What may stand behind the last sentence of a text.
+const CHINESE_ENDS: [&str; 6] =
+    ["返回搜狐，查看更多", "责任编辑：", "责任编辑:", "责任编辑/", "原标题：", "点击查看更多"];
+
 /// Credits: the same, but with no more behind them than some names.
 const CHINESE_CREDITS: [&str; 7] = ["责编：", "责编:", "编辑：", "编辑:", "校对：", "审核：", "审校："];
 
@@ -236,6 +240,22 @@ pub(crate) fn is_boilerplate(line: &str) -> bool {
         Some(byte) if byte.is_ascii() => begins_with(&ENGLISH_STARTS),
         Some(_) => begins_with(&CHINESE_STARTS) || line.len() <= CREDIT_BYTES_MAX && begins_with(&CHINESE_CREDITS),
     }
+}
+
+/// Where a frame begins that runs on behind the last sentence of a text, as where a page lost its line ends:
+/// `……完成。返回搜狐，查看更多`.
+pub(crate) fn frame_at_end(text: &str) -> Option<usize> {
+    let line_start = text.rfind('\n').map_or(0, |end| end + 1);
+    let near_end = text.ceil_char_boundary(text.len().saturating_sub(LINE_BYTES_MAX)).max(line_start);
+    let is_sentence_end = |char: char| matches!(char, '。' | '！' | '？' | '…' | '”' | '）' | ')' | '」');
+    let ends = text[near_end..].char_indices().filter(|&(_, char)| is_sentence_end(char));
+    let mut starts = ends.map(|(at, char)| near_end + at + char.len_utf8());
+    starts.find(|&start| {
+        let frame = text[start..].trim_start_matches(|char: char| char.is_whitespace() || matches!(char, '（' | '('));
+        let is_name_behind = frame.len() <= CREDIT_BYTES_MAX && !frame.contains('。');
+        let begins_with = |starts: &[&str]| starts.iter().any(|start| frame.starts_with(start));
+        is_name_behind && (begins_with(&CHINESE_ENDS) || begins_with(&CHINESE_CREDITS))
+    })
 }
 
 /// What stands around a phrase on a page without changing it.

@@ -134,6 +134,33 @@ pub(crate) fn set_late_signals(document: &mut Document, cluster_size: u64, n_rep
     document.signals[own..].copy_from_slice(&[cluster_size as f32, n_repeated_chars as f32]);
 }
 
+/// Asks about language and quality again once repeated pieces were cut out of a document: what is left of a page in two
+/// languages may be in the other one. Gives the rule that drops it and the evidence, or brings its signals up to date.
+pub(crate) fn examine_again(
+    document: &mut Document,
+    config: &IngestConfig,
+    scratch: &mut Scratch,
+) -> Result<(), (&'static str, String)> {
+    const AFTER: &str = "after repeated pieces were cut out";
+    let language = detect_language(&document.text);
+    if language.code != document.lang {
+        let detail = format!("{} at {:.3} {AFTER}, {} before", language.code, language.confidence, document.lang);
+        return Err(("language", detail));
+    }
+    let judgement = judge(&document.text, config.rules(language.code), Scope::UntilBroken, scratch);
+    if let Some(limit) = judgement.broken() {
+        return Err((limit.rule, format!("{limit} {AFTER}")));
+    }
+    document.signals[0] = language.confidence as f32;
+    for (signal, value) in document.signals[1..].iter_mut().zip(signals(&judgement.measures)) {
+        *signal = value as f32;
+    }
+    if let Cow::Owned(text) = judgement.text {
+        document.text = text;
+    }
+    Ok(())
+}
+
 /// The beginning of a text, on one line.
 pub(crate) fn excerpt(text: &str) -> String {
     text.chars().take(EXCERPT_CHARS).map(|char| if char == '\n' { ' ' } else { char }).collect()
@@ -251,7 +278,9 @@ impl<'a> Examiner<'a> {
             found.text = to_simplified(&found.text);
             language.script = language.script.map(|_| Script::Hans);
         }
-        if !config.languages.iter().any(|accepted| accepted == language.code) {
+        let is_accepted = config.languages.iter().any(|accepted| accepted == language.code);
+        // A guess is no evidence that a text is Norwegian.
+        if !is_accepted && language.confidence >= config.language_confidence_min {
             let accepted = config.languages.join(", ");
             let detail = format!("{} at {:.3}, accepted {accepted}", language.code, language.confidence);
             return Err(refuse(&found, source, language.code, "language", detail));
@@ -261,8 +290,9 @@ impl<'a> Examiner<'a> {
             value: language.confidence,
             bound: Bound::Min(config.language_confidence_min),
         };
-        if confidence.is_broken() && scope == Scope::UntilBroken {
-            return Err(refuse(&found, source, language.code, confidence.rule, confidence.to_string()));
+        if confidence.is_broken() && (scope == Scope::UntilBroken || !is_accepted) {
+            let detail = format!("{}, {confidence}", language.code);
+            return Err(refuse(&found, source, language.code, confidence.rule, detail));
         }
         Ok(Known { found, language, limits: vec![length, confidence] })
     }

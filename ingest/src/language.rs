@@ -47,6 +47,9 @@ const WINDOW_ROWS_MIN: usize = 200;
 /// A second script or language that has this share of a text makes it mixed.
 const MIXED_SHARE_MIN: f64 = 0.2;
 
+/// A text with so much Chinese, Japanese or Korean is not in another language than English.
+const CJK_SHARE_LIKELY: f64 = 1.0 / 3.0;
+
 /// English of fewer function words than this is no prose: names of commands, tables, code. Measured on 9,883 English
 /// articles: median 0.32, least 0.10.
 const PROSE_SHARE_MIN: f64 = 0.1;
@@ -218,7 +221,9 @@ pub fn detect_language(text: &str) -> Language {
     let letters = if share < MIXED_SHARE_MIN && cjk > 0.5 { None } else { Some(detect_letters(&windows, writing)) };
     let is_prose =
         cjk < MIXED_SHARE_MIN || letters.as_ref().is_some_and(|guess| share > 0.0 && is_prose(guess, &windows));
-    if let Some(guess) = letters.filter(|_| cjk <= 0.5 && is_prose) {
+    // Beside so much of it, letters are names and code, which can look like any language.
+    let is_likely = |guess: &Guess| cjk < CJK_SHARE_LIKELY || (cjk <= 0.5 && guess.code == "en");
+    if let Some(guess) = letters.filter(|guess| is_likely(guess) && is_prose) {
         let confidence = f64::from(guess.probability) * share * (1.0 - guess.another_share);
         let is_mixed = cjk >= MIXED_SHARE_MIN || guess.another_share >= MIXED_SHARE_MIN;
         return Language { code: guess.code, confidence, is_mixed, ..unknown };

@@ -15,7 +15,7 @@
 use serde::{Deserialize, Serialize};
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
-use crate::boilerplate::is_boilerplate;
+use crate::boilerplate::{frame_at_end, is_boilerplate};
 use crate::misreading::{has_misread_pair, repair_misreading, windows_1252_char};
 
 /// How often a line is worked on: misread texts may have been misread again, and each pass uncovers one layer.
@@ -135,6 +135,10 @@ pub fn normalise_with(text: &str, settings: &Normalise) -> Normalised {
         page.take(line.strip_suffix('\r').unwrap_or(line), PASSES_MAX);
     }
     let Page { mut normalised, .. } = page;
+    while let Some(start) = frame_at_end(&normalised.text).filter(|_| settings.boilerplate_lines) {
+        normalised.text.truncate(normalised.text[..start].trim_end().len());
+        normalised.n_boilerplate_lines += 1;
+    }
     normalised.n_replacement_chars = count_replacement_chars(&normalised.text);
     normalised
 }
@@ -357,15 +361,24 @@ fn read_escaped_line_ends(line: &str) -> Option<String> {
     while let Some(at) = rest.find('\\') {
         let (before, after) = (&rest[..at], &rest[at + 1..]);
         read.push_str(before);
-        let is_line_end = after.starts_with(['n', 'r', 't']) && {
-            let is_behind = read.chars().rev().find(|char| !char.is_whitespace()).is_some_and(is_chinese);
-            is_behind || after[1..].chars().find(|char| !char.is_whitespace()).is_some_and(is_chinese)
-        };
+        let is_line_end = after.starts_with(['n', 'r', 't']) && is_between_chinese(&read, &after[1..]);
         read.push(if is_line_end { '\n' } else { '\\' });
         rest = &after[usize::from(is_line_end)..];
     }
     read.push_str(rest);
     (read != line).then_some(read)
+}
+
+/// Whether one of the two ends in Chinese or begins with it. Numbers and ASCII marks may stand between, as in `（完）\n2017`,
+/// but no letter behind them: a path or a formula may.
+fn is_between_chinese(before: &str, after: &str) -> bool {
+    let is_gap = |char: &char| char.is_whitespace() || char.is_ascii_digit() || char.is_ascii_punctuation();
+    let is_next_chinese = |char: Option<char>| char.is_some_and(is_chinese);
+    if after.starts_with(|char: char| char.is_ascii_alphabetic()) {
+        return is_next_chinese(before.chars().rev().find(|char| !char.is_whitespace()));
+    }
+    is_next_chinese(before.chars().rev().find(|char| !is_gap(char)))
+        || is_next_chinese(after.chars().find(|char| !is_gap(char)))
 }
 
 /// A Han character, Chinese punctuation or a full-width form.

@@ -65,6 +65,8 @@ duplicate_7_words_max = 0.13
 duplicate_8_words_max = 0.12
 duplicate_9_words_max = 0.11
 duplicate_10_words_max = 0.1
+top_times_min = 1
+line_letters_min = 0
 
 [ingest.english.c4]
 only_lines_that_end_in_marks = false
@@ -83,6 +85,7 @@ short_lines_max = 0.67
 short_line_chars = 30
 duplicate_line_chars_max = 0.01
 newline_ratio_max = 0.3
+line_letters_min = 0
 
 [ingest.chinese.quality]
 chars_min = 30
@@ -115,6 +118,7 @@ duplicate_13_chars_max = 0.43
 duplicate_14_chars_max = 0.41
 duplicate_16_chars_max = 0.38
 duplicate_18_chars_max = 0.35
+line_letters_min = 0
 
 [ingest.chinese.lines]
 lines_from = 5
@@ -123,6 +127,7 @@ short_lines_max = 0.8
 short_line_chars = 10
 duplicate_line_chars_max = 0.2
 newline_ratio_max = 0.2
+line_letters_min = 0
 more_lines_max = 0.3
 
 [ingest.chinese.spam]

@@ -231,9 +231,15 @@ pub(crate) fn phone(text: &str, digits: Range<usize>) -> Option<Range<usize>> {
         .or_else(|| chinese_mobile(text, digits.clone()))
         .or_else(|| chinese_landline(text, digits.clone()))
         .or_else(|| north_american(text, digits.clone()))
-        .or_else(|| named_phone(text, digits))?;
+        .or_else(|| named_phone(text, digits.clone()))?;
+    // A word follows a Chinese mobile number where two lines became one: `13812345678qq`.
+    let is_mobile = digits.len() == 11 && chinese_mobile(text, digits).as_ref() == Some(&range);
+    let behind = text[range.end..].trim_start_matches(|char: char| char.is_ascii_alphabetic());
+    let is_word_behind = is_mobile
+        && behind.len() < text.len() - range.end
+        && !behind.starts_with(|char: char| char == '_' || char.is_ascii_digit());
     // Years, page numbers and paths.
-    let is_free = !is_joined(text, range.start, range.end);
+    let is_free = !is_joined_before(text, range.start) && (is_word_behind || !is_joined_after(text, range.end));
     is_free.then_some(range)
 }
 
@@ -253,6 +259,10 @@ fn international(text: &str, digits: Range<usize>) -> Option<Range<usize>> {
 fn is_country(number: &str) -> bool {
     let mut digits = number.bytes().filter(u8::is_ascii_digit).map(|digit| u32::from(digit - b'0'));
     let prefix = digits.next().unwrap_or(0) * 10 + digits.next().unwrap_or(0);
+    // 2^31 - 1 is a number of programs, not of North Africa.
+    if prefix == 21 && !matches!(digits.next(), Some(1 | 2 | 3 | 6 | 8)) {
+        return false;
+    }
     matches!(prefix, 10..=19 | 20 | 27 | 30..=34 | 36 | 39..=41 | 43..=49 | 51..=58 | 60..=66 | 70..=79 | 81 | 82 | 84
         | 86 | 90..=95 | 98 | 21..=26 | 29 | 35 | 37 | 38 | 42 | 50 | 59 | 67..=69 | 80 | 85 | 87 | 88 | 96 | 97 | 99)
 }

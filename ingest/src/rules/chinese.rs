@@ -16,7 +16,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::hash::{Table, hash_bytes, hash_char};
 use super::lines::{KeptLine, LineMeasures, measure_lines};
 use super::misfit::{self, Misfit};
-use super::repetition::{Line, Repetition, Units, count_chars, for_each_line, measure_repetition};
+use super::repetition::{Line, Repetition, Units, count_chars, for_each_line, has_letters, measure_repetition};
 use super::spam::{SpamMeasures, measure_spam};
 use super::{Limits, Measures, Scope, Scratch, ratio};
 use crate::config::NotNegative;
@@ -137,6 +137,8 @@ pub struct ChineseRepetition {
     pub duplicate_16_chars_max: Share,
     /// The same of eighteen (ten words 0.127, CT-LLM 0.6; ours 0.35).
     pub duplicate_18_chars_max: Share,
+    /// Lines of fewer letters and digits are not looked at: rulers, borders of tables, code fences (0).
+    pub line_letters_min: u8,
 }
 
 /// `[ingest.chinese.lines]`; published values in brackets.
@@ -149,7 +151,7 @@ pub struct ChineseLines {
     /// Share of lines that end in a mark, Chinese or ASCII, with or without a closing quote (FineWeb2 0.106, FineWeb-zhtw
     /// 0.04).
     pub terminal_lines_min: Share,
-    /// Share of short lines (FineWeb-zhtw 0.8).
+    /// Share of short lines (FineWeb-zhtw 0.8). One that ends in a mark is verse, and not short.
     pub short_lines_max: Share,
     /// Characters of the longest short line (FineWeb-zhtw 10).
     pub short_line_chars: u32,
@@ -159,6 +161,8 @@ pub struct ChineseLines {
     pub newline_ratio_max: Share,
     /// Share of lines that end in 展开, 更多, read more and the like (CT-LLM 0.3).
     pub more_lines_max: Share,
+    /// Lines of fewer letters and digits do not count as having stood before: rulers, borders of tables, code fences (0).
+    pub line_letters_min: u8,
 }
 
 /// `[ingest.chinese.spam]`: weights of words for each thousand characters; see [`SpamMeasures`].
@@ -298,6 +302,7 @@ impl ChineseLines {
             duplicate_line_chars_max: Share(duplicate_line_chars_max),
             newline_ratio_max: Share(newline_ratio_max),
             more_lines_max: Share(more_lines_max),
+            line_letters_min: _,
         } = *self;
         // Values that break nothing excuse a text of few lines.
         let or = |value: f64, excuse: f64| if n_lines >= lines_from as usize { value } else { excuse };
@@ -334,7 +339,7 @@ pub(super) fn judge_characters<'t>(
     scratch: &mut Scratch,
 ) -> (Cow<'t, str>, Measures, Limits) {
     let (mut measures, mut limits) = (Measures::default(), Limits::default());
-    measure_quality(text, scratch, &mut measures);
+    measure_quality(text, rules, scratch, &mut measures);
     if let Some(rules) = &rules.quality {
         rules.push_limits(&measures, &mut limits);
         if scope.ends_with(&limits) {
@@ -396,7 +401,9 @@ struct Counts {
     n_number_signs: usize,
 }
 
-fn measure_quality(text: &str, scratch: &mut Scratch, measures: &mut Measures) {
+fn measure_quality(text: &str, rules: &ChineseRules, scratch: &mut Scratch, measures: &mut Measures) {
+    let repetition_letters = rules.repetition.as_ref().map_or(0, |rules| rules.line_letters_min);
+    let lines_letters = rules.lines.as_ref().map_or(0, |rules| rules.line_letters_min);
     let Scratch { chars, lines, kept, tables, .. } = scratch;
     chars.hashes.clear();
     chars.chars_to.clear();
@@ -411,11 +418,14 @@ fn measure_quality(text: &str, scratch: &mut Scratch, measures: &mut Measures) {
         chars.push_line(line, &mut tables.table);
         let (n_units, n_chars) = (chars.hashes.len() - n_units, chars.counts.n_chars - n_chars);
         let hash = xxh3_64(line.as_bytes());
-        lines.push(Line { start: place.start, end: place.end, n_chars, hash, units_to: chars.hashes.len() });
+        let is_text = has_letters(line, repetition_letters);
+        lines.push(Line { start: place.start, end: place.end, n_chars, hash, units_to: chars.hashes.len(), is_text });
         let content = line.trim();
         if !content.is_empty() {
             let end = end_of_line(content);
-            kept.push(KeptLine { hash, n_chars, n_units, is_terminal: end.is_terminal });
+            let is_text = has_letters(line, lines_letters);
+            let End { is_terminal, is_marked, .. } = end;
+            kept.push(KeptLine { hash, n_chars, n_units, is_terminal, is_marked, is_text });
             chars.n_more_lines += usize::from(end.is_more);
             n_bullets += usize::from(starts_with_bullet(content));
             n_ellipsis_ends += usize::from(content.ends_with('…') || content.ends_with("..."));
@@ -534,6 +544,7 @@ impl Chars {
 
 struct End {
     is_terminal: bool,
+    is_marked: bool,
     is_more: bool,
 }
 
@@ -542,7 +553,7 @@ fn end_of_line(line: &str) -> End {
     let is_terminal = unquoted.ends_with(is_terminal);
     let bare = unquoted.trim_end_matches(|char: char| !char.is_alphanumeric());
     let is_more = MORE.iter().any(|more| ends_with_ignore_case(bare, more));
-    End { is_terminal, is_more }
+    End { is_terminal, is_marked: is_terminal || unquoted.ends_with(['，', '、', ',']), is_more }
 }
 
 fn ends_with_ignore_case(text: &str, ending: &str) -> bool {

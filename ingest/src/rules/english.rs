@@ -18,7 +18,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::lines::{KeptLine, LineMeasures, measure_lines};
 use super::misfit::{self, Misfit};
-use super::repetition::{Line, Repetition, Units, count_chars, for_each_line, measure_repetition};
+use super::repetition::{Line, Repetition, Units, count_chars, for_each_line, has_letters, measure_repetition};
 use super::words::count_sentences;
 use super::{Limits, Measures, Scope, Scratch, ratio};
 use crate::config::NotNegative;
@@ -127,6 +127,10 @@ pub struct GopherRepetition {
     pub duplicate_9_words_max: Share,
     /// The same of ten words (0.1).
     pub duplicate_10_words_max: Share,
+    /// How often the most frequent words have to occur (1, with which a text of few words falls for its longest ones).
+    pub top_times_min: NonZeroU32,
+    /// Lines of fewer letters and digits are not looked at: rulers, borders of tables, closing braces (0).
+    pub line_letters_min: u8,
 }
 
 /// `[ingest.english.c4]`; published values in brackets, FineWeb's after them where they differ.
@@ -167,6 +171,8 @@ pub struct FineWeb {
     pub duplicate_line_chars_max: Share,
     /// Line ends a word (0.3).
     pub newline_ratio_max: Share,
+    /// Lines of fewer letters and digits do not count as having stood before: rulers, borders of tables, closing braces (0).
+    pub line_letters_min: u8,
 }
 
 /// What C4 found.
@@ -314,6 +320,7 @@ impl FineWeb {
             short_line_chars: _,
             duplicate_line_chars_max: Share(duplicate_line_chars_max),
             newline_ratio_max: Share(newline_ratio_max),
+            line_letters_min: _,
         } = *self;
         limits.min("english.fineweb.terminal_lines", lines.terminal_lines, terminal_lines_min);
         limits.max("english.fineweb.short_lines", lines.short_lines, short_lines_max);
@@ -333,7 +340,7 @@ pub(super) fn judge_words<'t>(
     scratch: &mut Scratch,
 ) -> (Cow<'t, str>, Measures, Limits) {
     let (mut measures, mut limits) = (Measures::default(), Limits::default());
-    read_lines(text, scratch);
+    read_lines(text, rules, scratch);
     measures.n_chars = count_chars(text);
     measure_quality(text, scratch, &mut measures);
     if let Some(rules) = &rules.gopher_quality {
@@ -347,7 +354,7 @@ pub(super) fn judge_words<'t>(
         hashes: &words.hashes,
         chars_to: &words.chars_to,
         gap: WORD_GAP,
-        top_times_min: 1,
+        top_times_min: rules.gopher_repetition.as_ref().map_or(1, |rules| rules.top_times_min.get()),
         top: TOP_WORDS,
         duplicate: DUPLICATE_WORDS,
     };
@@ -358,16 +365,17 @@ pub(super) fn judge_words<'t>(
             return (Cow::Borrowed(text), measures, limits);
         }
     }
+    let letters_min = rules.fineweb.as_ref().map_or(0, |rules| rules.line_letters_min);
     let mut edited = Cow::Borrowed(text);
     match &rules.c4 {
         Some(rules) => {
-            (edited, measures.c4) = edit(text, rules, scratch);
+            (edited, measures.c4) = edit(text, rules, letters_min, scratch);
             rules.push_limits(&measures.c4, &mut limits);
             if scope.ends_with(&limits) {
                 return (edited, measures, limits);
             }
         }
-        None => keep_lines(text, scratch),
+        None => keep_lines(text, letters_min, scratch),
     }
     let short_line_chars = rules.fineweb.as_ref().map_or(SHORT_LINE_CHARS, |rules| rules.short_line_chars);
     let n_line_ends = if rules.c4.is_some() { scratch.kept.len().max(1) } else { scratch.lines.len() } - 1;
@@ -377,7 +385,8 @@ pub(super) fn judge_words<'t>(
 }
 
 /// Cuts a text into lines and words.
-fn read_lines(text: &str, scratch: &mut Scratch) {
+fn read_lines(text: &str, rules: &EnglishRules, scratch: &mut Scratch) {
+    let letters_min = rules.gopher_repetition.as_ref().map_or(0, |rules| rules.line_letters_min);
     let Scratch { words, lines, .. } = scratch;
     words.clear();
     lines.clear();
@@ -389,6 +398,7 @@ fn read_lines(text: &str, scratch: &mut Scratch) {
             n_chars: count_chars(line),
             hash: xxh3_64(line.as_bytes()),
             units_to: words.len(),
+            is_text: has_letters(line, letters_min),
         });
     });
 }
@@ -414,7 +424,7 @@ fn measure_quality(text: &str, scratch: &Scratch, measures: &mut Measures) {
 }
 
 /// The lines of a text that isn't edited, as FineWeb sees them.
-fn keep_lines(text: &str, scratch: &mut Scratch) {
+fn keep_lines(text: &str, letters_min: u8, scratch: &mut Scratch) {
     let Scratch { kept, lines, .. } = scratch;
     kept.clear();
     let mut n_units = 0;
@@ -427,6 +437,8 @@ fn keep_lines(text: &str, scratch: &mut Scratch) {
                 n_chars: line.n_chars,
                 n_units: line.units_to - n_units,
                 is_terminal,
+                is_marked: false,
+                is_text: has_letters(content, letters_min),
             });
             n_units = line.units_to;
         }
@@ -435,7 +447,7 @@ fn keep_lines(text: &str, scratch: &mut Scratch) {
 
 /// Takes out the lines that C4 doesn't want. Blank lines and indentation stay where lines around them do, since they
 /// are layout; datatrove drops them. FineWeb's rules then see the lines as datatrove leaves them.
-fn edit<'t>(text: &'t str, rules: &C4, scratch: &mut Scratch) -> (Cow<'t, str>, C4Measures) {
+fn edit<'t>(text: &'t str, rules: &C4, letters_min: u8, scratch: &mut Scratch) -> (Cow<'t, str>, C4Measures) {
     let mut found = C4Measures::default();
     scratch.kept.clear();
     let has_phrases = C4_SEARCH.is_match(text);
@@ -474,6 +486,8 @@ fn edit<'t>(text: &'t str, rules: &C4, scratch: &mut Scratch) -> (Cow<'t, str>, 
             n_chars: if is_same { line.n_chars } else { count_chars(&clean) },
             n_units,
             is_terminal: clean.ends_with(is_terminal),
+            is_marked: false,
+            is_text: has_letters(&clean, letters_min),
         });
         if is_changed && edited.is_none() {
             edited = Some(text[..line.start].trim_end().to_owned());

@@ -26,6 +26,10 @@ pub(super) struct KeptLine {
     pub(super) n_chars: usize,
     pub(super) n_units: usize,
     pub(super) is_terminal: bool,
+    /// Whether it ends in a mark as lines of verse do, and then is short on purpose; never in English.
+    pub(super) is_marked: bool,
+    /// Whether it counts as one that stood before.
+    pub(super) is_text: bool,
 }
 
 /// Measures lines; those of `short_line_chars` or fewer are short.
@@ -38,8 +42,8 @@ pub(super) fn measure_lines(
     let n_chars: usize = lines.iter().map(|line| line.n_chars).sum();
     let n_units: usize = lines.iter().map(|line| line.n_units).sum();
     let n_terminal = lines.iter().filter(|line| line.is_terminal).count();
-    let n_short = lines.iter().filter(|line| line.n_chars <= short_line_chars as usize).count();
-    let with_chars = lines.iter().map(|line| (line.hash, line.n_chars));
+    let n_short = lines.iter().filter(|line| line.n_chars <= short_line_chars as usize && !line.is_marked).count();
+    let with_chars = lines.iter().filter(|line| line.is_text).map(|line| (line.hash, line.n_chars));
     let (_, _, n_duplicate_chars) = count_duplicates(with_chars, lines.len(), table);
     LineMeasures {
         terminal_lines: ratio(n_terminal, lines.len()),

@@ -63,6 +63,8 @@ pub(super) struct Line {
     pub(super) hash: u64,
     /// Units up to the end of this line.
     pub(super) units_to: usize,
+    /// Whether it is looked at: rulers, borders of tables and closing braces are repeated in good texts too.
+    pub(super) is_text: bool,
 }
 
 /// What is used again for every text.
@@ -84,7 +86,7 @@ pub(super) fn measure_repetition(
     tables: &mut Tables,
 ) -> Repetition {
     let mut found = Repetition::default();
-    let written = || lines.iter().filter(|line| line.end > line.start);
+    let written = || lines.iter().filter(|line| line.end > line.start && line.is_text);
     let (n, n_duplicates, n_duplicate_chars) =
         count_duplicates(written().map(|line| (line.hash, line.n_chars)), lines.len(), &mut tables.table);
     found.duplicate_lines = ratio(n_duplicates, n);
@@ -96,7 +98,12 @@ pub(super) fn measure_repetition(
     assert!(n <= n_lines, "every paragraph has a line");
     found.duplicate_paragraphs = ratio(n_duplicates, n);
     found.duplicate_paragraph_chars = ratio(n_duplicate_chars, n_chars);
-    measure_ngrams(units, n_chars, tables, &mut found);
+    if lines.iter().all(|line| line.is_text) {
+        measure_ngrams(units, n_chars, tables, &mut found);
+    } else {
+        let (hashes, chars_to) = units.of_text(lines);
+        measure_ngrams(Units { hashes: &hashes, chars_to: &chars_to, ..units }, n_chars, tables, &mut found);
+    }
     found
 }
 
@@ -121,7 +128,8 @@ pub(super) fn count_duplicates(
 
 /// Hash and characters of each paragraph: lines without a blank one between them.
 fn paragraphs<'a>(text: &'a str, lines: &'a [Line]) -> impl Iterator<Item = (u64, usize)> + 'a {
-    lines.split(|line| line.end == line.start).filter(|lines| !lines.is_empty()).map(|lines| {
+    let is_text = |lines: &&[Line]| lines.iter().any(|line| line.is_text);
+    lines.split(|line| line.end == line.start).filter(is_text).map(|lines| {
         let [first, ..] = lines else { unreachable!("empty ones were left out") };
         let end = lines[lines.len() - 1].end;
         let n_chars = lines.iter().map(|line| line.n_chars).sum::<usize>() + lines.len() - 1;
@@ -242,6 +250,21 @@ fn ngram(sums: &[u64], position: usize, n: usize, factor: u64) -> u64 {
 }
 
 impl Units<'_> {
+    /// Those of lines that are text.
+    fn of_text(&self, lines: &[Line]) -> (Vec<u64>, Vec<u32>) {
+        let (mut hashes, mut chars_to) = (Vec::new(), Vec::new());
+        let (mut start, mut n_chars) = (0, 0);
+        for line in lines {
+            for at in start..if line.is_text { line.units_to } else { start } {
+                n_chars += self.chars(at, 1) as u32;
+                hashes.push(self.hashes[at]);
+                chars_to.push(n_chars);
+            }
+            start = line.units_to;
+        }
+        (hashes, chars_to)
+    }
+
     /// Characters of the n-gram at a position.
     fn chars(&self, position: usize, n: usize) -> usize {
         let before = position.checked_sub(1).map_or(0, |before| self.chars_to[before]);
@@ -255,6 +278,14 @@ pub(super) fn for_each_line(text: &str, mut visit: impl FnMut(&str, Range<usize>
     for line in text.split('\n') {
         visit(line, start..start + line.len());
         start += line.len() + 1;
+    }
+}
+
+/// Whether a line holds at least so many letters and digits.
+pub(super) fn has_letters(line: &str, n_min: u8) -> bool {
+    match usize::from(n_min).checked_sub(1) {
+        None => true,
+        Some(n_before) => line.chars().filter(|char| char.is_alphanumeric()).nth(n_before).is_some(),
     }
 }
 

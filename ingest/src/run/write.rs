@@ -14,9 +14,10 @@ use super::shards::{Shard, WorkFolder, id_of};
 use super::{IngestError, Progress, Tell, n_workers};
 use crate::config::IngestConfig;
 use crate::duplicates::{Comparable, Duplicate, Relation, Repeats, remove_repeats};
-use crate::examine::{excerpt, set_late_signals};
+use crate::examine::{examine_again, excerpt, set_late_signals};
 use crate::funnel::Funnel;
 use crate::language::Unit;
+use crate::rules::Scratch;
 
 /// A group ends with the shard that brings it to so many candidates or so many bytes of text.
 const PART_DOCUMENTS: u64 = 50_000;
@@ -118,6 +119,7 @@ fn settle(job: &WriteJob<'_>, shard: usize) -> Result<Settled, IngestError> {
     let repeats = job.decisions.repeats.as_ref().map(|repeats| repeats.shard(shard)).transpose()?.unwrap_or_default();
     let mut repeats = &repeats[..];
     let mut settled = Settled { documents: Vec::new(), dropped: Vec::new(), n_chars_removed: 0 };
+    let mut scratch = Scratch::default();
     for (position, mut document) in (start..).zip(job.work.documents(shard)?) {
         let row = (position - start) as usize;
         if let Some(duplicate) = duplicates.next_if(|duplicate| duplicate.position == position) {
@@ -129,7 +131,10 @@ fn settle(job: &WriteJob<'_>, shard: usize) -> Result<Settled, IngestError> {
         let (own, others) = repeats.split_at(repeats.partition_point(|row| row[0] <= position));
         repeats = others;
         let cut = match (&job.config.duplicates.repeats, own) {
-            (Some(config), [_, ..]) => cut(&mut document, config, own),
+            (Some(repeats), [_, ..]) => cut(&mut document, repeats, own).and_then(|n_removed| {
+                examine_again(&mut document, job.config, &mut scratch)?;
+                Ok(n_removed)
+            }),
             _ => Ok(0),
         };
         match cut {
@@ -138,8 +143,8 @@ fn settle(job: &WriteJob<'_>, shard: usize) -> Result<Settled, IngestError> {
                 set_late_signals(&mut document, n_more + 1, n_removed);
                 settled.documents.push(document);
             }
-            Err(detail) => {
-                let one = drop_document(job, shard, row, document, "duplicates.repeated", detail)?;
+            Err((rule, detail)) => {
+                let one = drop_document(job, shard, row, document, rule, detail)?;
                 settled.dropped.push(one);
             }
         }
@@ -148,13 +153,14 @@ fn settle(job: &WriteJob<'_>, shard: usize) -> Result<Settled, IngestError> {
 }
 
 /// Cuts repeated pieces out of a document. Gives the number of characters that went, or says why the whole document goes.
-fn cut(document: &mut Document, config: &Repeats, repeated: &[[u64; 2]]) -> Result<usize, String> {
+fn cut(document: &mut Document, config: &Repeats, repeated: &[[u64; 2]]) -> Result<usize, (&'static str, String)> {
     let comparable = Comparable { unit: Unit::of(&document.lang), text: std::mem::take(&mut document.text) };
     let n_chars = comparable.text.chars().count();
     let (text, n_removed) = remove_repeats(&comparable, config, repeated);
     if text.is_empty() || n_removed as f64 > config.repeated_max.0 * n_chars as f64 {
         document.text = comparable.text;
-        return Err(format!("{n_removed} of {n_chars} characters stood in earlier documents"));
+        let detail = format!("{n_removed} of {n_chars} characters stood in earlier documents");
+        return Err(("duplicates.repeated", detail));
     }
     document.text = text;
     Ok(n_removed)

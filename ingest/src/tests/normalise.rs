@@ -71,6 +71,7 @@ fn what_was_escaped_is_read() {
         ("5 &lt; 6 &amp;amp; 7&hellip;", "5 < 6 & 7…"),
         ("她说&ldquo;好&rdquo;&mdash;&#x4F60;", "她说“好”—你"),
         ("第一段。\\n\u{3000}\u{3000}第二段。\\r\\n", "第一段。\n第二段。"),
+        ("（完）\\n2017年，(完)\\n2018", "（完）\n2017年，(完)\n2018"),
     ] {
         assert_eq!(normalise_with(escaped, &WEB).text, read);
         assert_eq!(normalise_with(read, &WEB).text, read);
@@ -171,4 +172,19 @@ proptest! {
 fn colours_of_a_terminal_go_with_their_parameters() {
     let coloured = "\u{1B}[33m《静夜思》\u{1B}[0m 床前\u{1B}[1;32m明月光";
     assert_eq!(normalise(coloured), "《静夜思》 床前明月光");
+}
+
+#[test]
+fn a_frame_behind_the_last_sentence_goes() {
+    for (page, kept, n) in [
+        ("球队赢了。返回搜狐，查看更多 责任编辑：张三", "球队赢了。", 1),
+        ("他说：“好。” 责任编辑：李四", "他说：“好。”", 1),
+        ("（完）（责任编辑：王五）", "（完）", 1),
+        ("消息说完了。原标题：旧题 责编：赵六", "消息说完了。", 1),
+        ("我的工作是责任编辑：校对文字。", "我的工作是责任编辑：校对文字。", 0),
+        ("找一位编辑。责任编辑：要求三年经验。另有一位校对。", "找一位编辑。责任编辑：要求三年经验。另有一位校对。", 0),
+    ] {
+        let normalised = normalise_with(page, &WEB);
+        assert_eq!((&normalised.text[..], normalised.n_boilerplate_lines), (kept, n), "{page}");
+    }
 }

@@ -40,6 +40,7 @@ fn private_data_is_replaced_by_its_type() {
         ("card 4111 1111 1111 1111 or 5425233430109903", "card 4111 1111 1111 1111 or <BANK_CARD>"),
         ("card 4012 8888 8888 1881, amex 3782-822463-10005", "card <BANK_CARD>, amex <BANK_CARD>"),
         ("卡号6212263602101497238的", "卡号<BANK_CARD>的"),
+        ("联系人手机13851087818qq群", "联系人手机<PHONE>qq群"),
         ("IBAN GB82 WEST 1234 5698 7654 32 please", "IBAN <IBAN> please"),
         ("DE89370400440532013000", "<IBAN>"),
         ("SSN 219-09-9998.", "SSN <SSN>."),
@@ -97,6 +98,7 @@ fn what_only_looks_private_stays() {
         "身份证号110105194912310021和999999199001011234",
         "call me at 12:30, 100-200-3000, 2010-20112012, +08:00, 1+15551234567",
         "echo +192.168.0.100 > target",
+        "取值范围是 -2147483648 到 +2147483647，编号为13851087818ab12",
     ] {
         assert_eq!(replaced(text), text, "{:?}", find_private(text, &ALL));
     }

@@ -123,7 +123,14 @@ fn check_chinese(text: &str, rules: Rules) {
     is("repetition.duplicate_lines", twin::duplicates(&lines).0);
     is("lines.newline_ratio", twin::share(text.matches('\n').count(), units.len()));
     if lines.len() >= 5 {
-        is("lines.short_lines", twin::share(lines.iter().filter(|l| l.chars().count() <= 10).count(), lines.len()));
+        let is_verse = |line: &str| {
+            let bare =
+                line.trim().trim_end_matches(['”', '’', '」', '』', '）', ')', '"', '\'', '】', '》', '〉', ']', '］']);
+            bare.ends_with(['。', '！', '？', '；', '：', '…', '.', '!', '?', ';', ':', '，', ',', '、'])
+        };
+        let written: Vec<&str> = lines.iter().copied().filter(|line| !line.trim().is_empty()).collect();
+        let is_short = |line: &&&str| line.chars().count() <= 10 && !is_verse(line);
+        is("lines.short_lines", twin::share(written.iter().filter(is_short).count(), written.len()));
     }
     let marks: Vec<char> = units.iter().flat_map(|unit| unit.chars()).take(10_000).collect();
     let different: BTreeSet<char> = marks.iter().copied().collect();
@@ -174,6 +181,26 @@ proptest! {
             prop_assert!(judgement.limits.iter().all(|limit| !limit.value.is_nan()));
             let shares = crate::signals(&judgement.measures);
             prop_assert!(shares[3..7].iter().chain(&shares[8..13]).all(|share| (0.0..=1.0).contains(share)));
+        }
+    }
+
+    #[test]
+    fn lines_without_letters_are_as_good_as_absent(
+        lines in prop::collection::vec("=====|\\}|[+]--[+]--[+]|a1|你好|[a-c]{1,2} (the|end|of) [a-c]{2,4}|[你好世界]{3,6}。|", 1..30),
+    ) {
+        let with = settings_with(&[("line_letters_min = 0", "line_letters_min = 4"); 4]);
+        let (without, text) = (settings(), lines.join("\n"));
+        let is_text = |line: &&str| line.chars().filter(|char| char.is_alphanumeric()).count() >= 4;
+        let bare: Vec<&str> = text.split('\n').filter(is_text).collect();
+        let bare = bare.join("\n");
+        for (language, set) in [("en", "english.gopher_repetition"), ("zh", "chinese.repetition")] {
+            let (all, left) = (judged(&text, with.rules(language)), judged(&bare, without.rules(language)));
+            for limit in all.limits.iter().filter(|limit| limit.rule.starts_with(set) && !limit.rule.contains("paragraph")) {
+                let n_chars = |text: &str| if limit.rule.ends_with("lines") { 1.0 } else { text.chars().count() as f64 };
+                let (found, expected) = (limit.value * n_chars(&text), value(&left, limit.rule) * n_chars(&bare));
+                // A share is cut at one.
+                prop_assert!((found - expected).abs() < 1e-6 || value(&left, limit.rule) == 1.0, "{}: {text:?}", limit.rule);
+            }
         }
     }
 
@@ -282,9 +309,10 @@ fn each_chinese_rule_finds_its_text() {
         ((0..8).map(|seed| format!("{}\n", bare(seed + 20, 24))).collect(), of_lines("terminal_lines")),
         (
             format!(
-                "{}\n{}",
+                "{}\n{}\n{}",
                 chinese(6, 60),
-                (0..9).map(|seed| format!("{}。\n", bare(seed + 60, 7))).collect::<String>()
+                chinese(7, 60),
+                (0..12).map(|seed| format!("{}\n", bare(seed + 60, 7))).collect::<String>()
             ),
             of_lines("short_lines"),
         ),
