@@ -1,6 +1,7 @@
 //! How a JSON record becomes text: `"{title}\n\n{text}"`.
 //!
-//! A placeholder is a path through objects and arrays (`{messages.0.content}`). A missing or null value is an error of
+//! A placeholder is a path through objects and arrays (`{messages.0.content}`), where `*` is every element of an array:
+//! `{messages.*.content}` is a whole conversation, a blank line between two messages. A missing or null value is an error of
 //! the record unless the path ends in `?`; an object or array is always one, because its JSON notation is not prose.
 //! `{{` and `}}` stand for the braces themselves.
 
@@ -120,10 +121,10 @@ impl Template {
         for part in &self.parts {
             match part {
                 Part::Literal(literal) => text.push_str(literal),
-                Part::Field { path, is_optional } => match path.find(record) {
-                    None | Some(Value::Null) if *is_optional => {}
-                    None => return Err(path.error("is missing")),
-                    Some(value) => push_value(&mut text, value).map_err(|what| path.error(what))?,
+                Part::Field { path, is_optional } => match path.find_all(record).as_deref() {
+                    None | Some([] | [Value::Null]) if *is_optional => {}
+                    None | Some([]) => return Err(path.error("is missing")),
+                    Some(values) => push_values(&mut text, values).map_err(|what| path.error(what))?,
                 },
             }
         }
@@ -160,6 +161,24 @@ impl FieldPath {
         })
     }
 
+    /// The same with `*` for every element of an array; `None` where one of them lacks what the path asks for.
+    fn find_all<'a>(&self, record: &'a Value) -> Option<Vec<&'a Value>> {
+        let mut found = vec![record];
+        for step in &self.steps {
+            let mut next = Vec::with_capacity(found.len());
+            for value in found {
+                match value {
+                    Value::Array(items) if step == "*" => next.extend(items),
+                    Value::Array(items) => next.push(items.get(step.parse::<usize>().ok()?)?),
+                    Value::Object(fields) => next.push(fields.get(step)?),
+                    _ => return None,
+                }
+            }
+            found = next;
+        }
+        Some(found)
+    }
+
     fn error(&self, what: &'static str) -> FieldError {
         FieldError { path: self.written.clone(), what }
     }
@@ -168,6 +187,16 @@ impl FieldPath {
 fn parse_field(written: &str) -> Result<Part, TemplateError> {
     let path = FieldPath::parse(written.strip_suffix('?').unwrap_or(written))?;
     Ok(Part::Field { path, is_optional: written.ends_with('?') })
+}
+
+fn push_values(text: &mut String, values: &[&Value]) -> Result<(), &'static str> {
+    for (index, value) in values.iter().enumerate() {
+        if index > 0 {
+            text.push_str("\n\n");
+        }
+        push_value(text, value)?;
+    }
+    Ok(())
 }
 
 fn push_value(text: &mut String, value: &Value) -> Result<(), &'static str> {

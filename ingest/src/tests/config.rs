@@ -89,7 +89,8 @@ fn paths_are_reckoned_from_the_run_file_and_do_not_count_as_settings() {
 
 #[test]
 fn templates_render_fields_and_refuse_what_is_not_text() {
-    let record = json!({ "a": "x", "n": 7, "t": true, "null": null, "list": [{ "b": "y" }], "object": {} });
+    let record = json!({ "a": "x", "n": 7, "t": true, "null": null, "list": [{ "b": "y" }], "object": {}, "none": [],
+        "talk": [{ "says": "one" }, { "says": "two", "to": "b" }] });
     for (template, expected) in [
         ("{a}", Ok("x")),
         ("{list.0.b}-{n}-{t}", Ok("y-7-true")),
@@ -99,6 +100,11 @@ fn templates_render_fields_and_refuse_what_is_not_text() {
         ("{gone.b}", Err("field \"gone.b\" is missing")),
         ("{object}", Err("field \"object\" is an object, not text")),
         ("{list?}", Err("field \"list\" is an array, not text")),
+        ("{talk.*.says}!", Ok("one\n\ntwo!")),
+        ("{a}{none.*.b?}", Ok("x")),
+        ("{none.*.b}", Err("field \"none.*.b\" is missing")),
+        ("{talk.*.to}", Err("field \"talk.*.to\" is missing")),
+        ("{talk.*}", Err("field \"talk.*\" is an object, not text")),
     ] {
         let rendered = Template::parse(template).unwrap().render(&record).map_err(|error| error.to_string());
         assert_eq!(rendered.as_deref().map_err(|error| &error[..]), expected, "{template}");
