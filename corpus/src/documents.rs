@@ -13,11 +13,11 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Float32Type, Schema};
 use arrow::error::ArrowError;
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReaderBuilder, RowSelection};
+use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use thiserror::Error;
 
 use crate::document::{DocId, Document, Dropped, Kind};
@@ -79,14 +79,47 @@ fn is_storage_full(error: &(dyn std::error::Error + 'static)) -> bool {
     error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull)
 }
 
-/// Writes one shard of kept documents. `signal_names` names the values of [`Document::signals`], in order.
+/// How long a file is to be there, which decides how much work is put into making it small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// For good: zstd at level 3.
+    Lasting,
+    /// Until the end of the run: level 1, at more than twice the speed.
+    Passing,
+}
+
+impl Storage {
+    fn properties(self) -> WriterProperties {
+        let level = match self {
+            Self::Lasting => 3,
+            Self::Passing => 1,
+        };
+        let level = ZstdLevel::try_new(level).expect("1 and 3 are zstd levels");
+        let mut properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(level))
+            .set_created_by(format!("moso documents format {DOCUMENTS_FORMAT}"))
+            .set_dictionary_enabled(false)
+            .set_statistics_enabled(EnabledStatistics::Chunk);
+        // Nearly every other value is the only one of its kind: looking each up costs more than it saves.
+        for column in ["lang", "source", "kind", "license", "rule"] {
+            properties = properties.set_column_dictionary_enabled(column.into(), true);
+        }
+        for column in ["text", "meta", "detail", "excerpt"] {
+            properties = properties.set_column_statistics_enabled(column.into(), EnabledStatistics::None);
+        }
+        properties.build()
+    }
+}
+
+/// Writes one shard of kept documents that passes away with the run. `signal_names` names the values of
+/// [`Document::signals`], in order.
 pub fn write_documents(
     folder: &Path,
     name: &str,
     documents: &[Document],
     signal_names: &[String],
 ) -> Result<FileEntry, FormatError> {
-    let mut writer = DocumentsWriter::create(folder, name, signal_names)?;
+    let mut writer = DocumentsWriter::create(folder, name, signal_names, Storage::Passing)?;
     writer.write(documents)?;
     writer.finish()
 }
@@ -99,8 +132,13 @@ pub struct DocumentsWriter<'a> {
 
 impl<'a> DocumentsWriter<'a> {
     /// Starts `folder/name`.
-    pub fn create(folder: &Path, name: &str, signal_names: &'a [String]) -> Result<Self, FormatError> {
-        let mut writer = Self { rows: RowsWriter::create(folder, name)?, signal_names };
+    pub fn create(
+        folder: &Path,
+        name: &str,
+        signal_names: &'a [String],
+        storage: Storage,
+    ) -> Result<Self, FormatError> {
+        let mut writer = Self { rows: RowsWriter::create(folder, name, storage)?, signal_names };
         // The columns are known even where no document follows.
         writer.write(&[])?;
         Ok(writer)
@@ -132,9 +170,9 @@ impl<'a> DocumentsWriter<'a> {
     }
 }
 
-/// Writes one shard of dropped documents.
+/// Writes one shard of dropped documents that passes away with the run.
 pub fn write_dropped(folder: &Path, name: &str, dropped: &[Dropped]) -> Result<FileEntry, FormatError> {
-    let mut writer = DroppedWriter::create(folder, name)?;
+    let mut writer = DroppedWriter::create(folder, name, Storage::Passing)?;
     writer.write(dropped)?;
     writer.finish()
 }
@@ -144,8 +182,8 @@ pub struct DroppedWriter(RowsWriter);
 
 impl DroppedWriter {
     /// Starts `folder/name`.
-    pub fn create(folder: &Path, name: &str) -> Result<Self, FormatError> {
-        let mut writer = Self(RowsWriter::create(folder, name)?);
+    pub fn create(folder: &Path, name: &str, storage: Storage) -> Result<Self, FormatError> {
+        let mut writer = Self(RowsWriter::create(folder, name, storage)?);
         writer.write(&[])?;
         Ok(writer)
     }
@@ -181,6 +219,25 @@ pub fn read_documents(path: &Path) -> Result<(Vec<Document>, Vec<String>), Forma
         append_documents(path, &batch, &signal_names, &mut documents)?;
     }
     Ok((documents, signal_names))
+}
+
+/// Reads language and text of some documents of a shard, by their rows, ascending.
+pub fn read_texts(path: &Path, rows: &[usize]) -> Result<Vec<(String, String)>, FormatError> {
+    let file = File::open(path).map_err(|source| FileError::new("open", path, source))?;
+    let failed = |source| FormatError::Parquet { path: path.to_owned(), source };
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(failed)?;
+    let n_rows = builder.metadata().file_metadata().num_rows() as usize;
+    let wanted = rows.iter().map(|&row| row..row + 1);
+    let selection = RowSelection::from_consecutive_ranges(wanted, n_rows);
+    let columns = ProjectionMask::columns(builder.parquet_schema(), ["lang", "text"]);
+    let reader = builder.with_projection(columns).with_row_selection(selection).build().map_err(failed)?;
+    let mut texts = Vec::with_capacity(rows.len());
+    for batch in reader {
+        let batch = batch.map_err(|source| FormatError::Arrow { path: path.to_owned(), source })?;
+        let (lang, text) = (string_column(path, &batch, "lang")?, string_column(path, &batch, "text")?);
+        texts.extend((0..batch.num_rows()).map(|row| (lang.value(row).to_owned(), text.value(row).to_owned())));
+    }
+    Ok(texts)
 }
 
 /// Reads one shard of dropped documents.
@@ -246,14 +303,15 @@ struct RowsWriter {
     path: PathBuf,
     /// The file until its columns are known.
     file: Option<AtomicFile>,
+    storage: Storage,
     writer: Option<ArrowWriter<AtomicFile>>,
     n_rows: u64,
 }
 
 impl RowsWriter {
-    fn create(folder: &Path, name: &str) -> Result<Self, FormatError> {
+    fn create(folder: &Path, name: &str, storage: Storage) -> Result<Self, FormatError> {
         let file = AtomicFile::create(folder, name)?;
-        Ok(Self { path: file.path(), file: Some(file), writer: None, n_rows: 0 })
+        Ok(Self { path: file.path(), file: Some(file), storage, writer: None, n_rows: 0 })
     }
 
     fn write(&mut self, columns: Vec<(&str, ArrayRef)>, nullable: &[&str]) -> Result<(), FormatError> {
@@ -262,11 +320,7 @@ impl RowsWriter {
         let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
         let failed = |source| FormatError::Parquet { path: self.path.clone(), source };
         if let Some(file) = self.file.take() {
-            let level = ZstdLevel::try_new(3).expect("3 is a zstd level");
-            let properties = WriterProperties::builder()
-                .set_compression(Compression::ZSTD(level))
-                .set_created_by(format!("moso documents format {DOCUMENTS_FORMAT}"))
-                .build();
+            let properties = self.storage.properties();
             self.writer = Some(ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(failed)?);
         }
         let batch = RecordBatch::try_new(schema, columns.into_iter().map(|(_, array)| array).collect())

@@ -38,8 +38,8 @@ mod tests;
 pub use count::{ByteSize, Count, Share};
 pub use document::{DocId, Document, Dropped, Kind};
 pub use documents::{
-    DOCUMENTS_FORMAT, DocumentsWriter, DroppedWriter, FormatError, read_documents, read_dropped, write_documents,
-    write_dropped,
+    DOCUMENTS_FORMAT, DocumentsWriter, DroppedWriter, FormatError, Storage, read_documents, read_dropped, read_texts,
+    write_documents, write_dropped,
 };
 pub use files::{AtomicFile, FileError, StageFolder, write_atomically};
 pub use hash::{Hash, hash_bytes, hash_file};

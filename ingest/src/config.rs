@@ -121,6 +121,8 @@ pub struct IngestConfig {
     pub language_confidence_min: f64,
     /// What to do with Traditional Chinese.
     pub chinese_script: ChineseScript,
+    /// Which documents the quality signals are measured of.
+    pub measured: Measured,
     /// Unreadable records that are put up with.
     pub bad_records_max: u64,
     /// Longer documents are dropped.
@@ -162,6 +164,16 @@ pub enum ChineseScript {
     Simplified,
 }
 
+/// Which documents the quality signals are measured of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Measured {
+    /// All that are looked at, instructions and languages without rules too: their signals are there to weigh them by.
+    All,
+    /// Those that rules judge. The signals of all others are NaN; half of the time is saved where there are only others.
+    Judged,
+}
+
 /// A finite number that is zero or more.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize)]
 pub struct NotNegative(pub f64);
@@ -191,6 +203,7 @@ pub struct RawIngest {
     languages: Vec<LanguageCode>,
     language_confidence_min: Share,
     chinese_script: ChineseScript,
+    measured: Measured,
     bad_records_max: Count,
     document_chars_max: Count,
     memory: ByteSize,
@@ -416,6 +429,7 @@ impl TryFrom<RawIngest> for IngestConfig {
             languages,
             language_confidence_min: Share(language_confidence_min),
             chinese_script,
+            measured,
             bad_records_max: Count(bad_records_max),
             document_chars_max: Count(document_chars_max),
             memory: ByteSize(memory),
@@ -464,6 +478,7 @@ impl TryFrom<RawIngest> for IngestConfig {
             languages,
             language_confidence_min,
             chinese_script,
+            measured,
             bad_records_max,
             document_chars_max,
             unjudged_languages,

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use corpus::{DocId, Document, Dropped, Kind};
 use serde_json::json;
 
-use crate::config::{ChineseScript, IngestConfig, Source};
+use crate::config::{ChineseScript, IngestConfig, Measured, Source};
 use crate::decontaminate::{Decontaminator, Hit, read_items};
 use crate::duplicates::{Fingerprint, fingerprint};
 use crate::funnel::Funnel;
@@ -147,7 +147,11 @@ pub(crate) fn examine_again(
         let detail = format!("{} at {:.3} {AFTER}, {} before", language.code, language.confidence, document.lang);
         return Err(("language", detail));
     }
-    let judgement = judge(&document.text, config.rules(language.code), Scope::UntilBroken, scratch);
+    let rules = config.rules(language.code);
+    if config.measured == Measured::Judged && matches!(rules, Rules::Unjudged(_)) {
+        return Ok(());
+    }
+    let judgement = judge(&document.text, rules, Scope::UntilBroken, scratch);
     if let Some(limit) = judgement.broken() {
         return Err((limit.rule, format!("{limit} {AFTER}")));
     }
@@ -218,14 +222,16 @@ impl<'a> Examiner<'a> {
             Kind::Plain => self.config.rules(known.language.code),
             Kind::Instruction | Kind::Proposition => Rules::Unjudged(Unit::of(known.language.code)),
         };
-        let Judgement { text, measures, limits } = judge(&known.found.text, rules, scope, scratch);
-        let edited = match text {
-            Cow::Borrowed(_) => None,
-            Cow::Owned(text) => Some(text),
-        };
-        let mut measured: Vec<f32> = signals(&measures).into_iter().map(|value| value as f32).collect();
         let mut all = known.limits;
-        all.extend(limits);
+        let (mut edited, mut measured) = (None, vec![f32::NAN; QUALITY_SIGNALS.len()]);
+        if self.config.measured == Measured::All || !matches!(rules, Rules::Unjudged(_)) {
+            let Judgement { text, measures, limits } = judge(&known.found.text, rules, scope, scratch);
+            measured = signals(&measures).map(|value| value as f32).to_vec();
+            all.extend(limits);
+            if let Cow::Owned(text) = text {
+                edited = Some(text);
+            }
+        }
         if scope == Scope::Everything || !all.iter().any(Limit::is_broken) {
             let scored = edited.as_ref().unwrap_or(&known.found.text);
             let scores = self.models.score(scored, known.language.code, self.config);

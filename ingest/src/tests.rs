@@ -36,6 +36,7 @@ pub(crate) const SETTINGS: &str = r#"
 languages = ["en", "zh"]
 language_confidence_min = 0.5
 chinese_script = "keep"
+measured = "all"
 bad_records_max = 0
 document_chars_max = "1M"
 memory = "1GiB"

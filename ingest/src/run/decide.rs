@@ -61,12 +61,8 @@ impl Candidates for OnDisk<'_> {
     }
 
     fn texts(&self, shard: usize, rows: &[usize]) -> Result<Vec<Comparable>, IngestError> {
-        let mut documents = self.work.documents(shard)?;
-        let mut comparable = |row: usize| {
-            let document = &mut documents[row];
-            Comparable { unit: Unit::of(&document.lang), text: std::mem::take(&mut document.text) }
-        };
-        Ok(rows.iter().map(|&row| comparable(row)).collect())
+        let texts = self.work.texts(shard, rows)?;
+        Ok(texts.into_iter().map(|(lang, text)| Comparable { unit: Unit::of(&lang), text }).collect())
     }
 
     fn check(&self, phase: &'static str, n_done: u64, n_all: u64) -> Result<(), IngestError> {

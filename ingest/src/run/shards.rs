@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use corpus::{
     AtomicFile, DocId, Document, Dropped, FileEntry, FileError, FormatError, Parent, Settings, read_documents,
-    read_dropped, write_atomically, write_documents, write_dropped,
+    read_dropped, read_texts, write_atomically, write_documents, write_dropped,
 };
 use serde::{Deserialize, Serialize};
 
@@ -157,6 +157,11 @@ impl WorkFolder {
 
     pub(crate) fn documents(&self, shard: usize) -> Result<Vec<Document>, FormatError> {
         Ok(read_documents(&self.folder(shard).join(DOCUMENTS))?.0)
+    }
+
+    /// Language and text of some candidates.
+    pub(crate) fn texts(&self, shard: usize, rows: &[usize]) -> Result<Vec<(String, String)>, FormatError> {
+        read_texts(&self.folder(shard).join(DOCUMENTS), rows)
     }
 
     pub(crate) fn dropped(&self, shard: usize) -> Result<Vec<Dropped>, FormatError> {

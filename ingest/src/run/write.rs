@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use corpus::{Document, DocumentsWriter, Dropped, DroppedWriter, FileEntry};
+use corpus::{Document, DocumentsWriter, Dropped, DroppedWriter, FileEntry, Storage};
 
 use super::decide::Decisions;
 use super::examine_all::checked;
@@ -89,8 +89,8 @@ fn write_part(
     check: impl Fn(u64) -> Result<(), IngestError>,
 ) -> Result<Written, IngestError> {
     let name = format!("part-{part:05}.parquet");
-    let mut documents = DocumentsWriter::create(job.documents, &name, job.signals)?;
-    let mut dropped = DroppedWriter::create(job.dropped, &name)?;
+    let mut documents = DocumentsWriter::create(job.documents, &name, job.signals, Storage::Lasting)?;
+    let mut dropped = DroppedWriter::create(job.dropped, &name, Storage::Lasting)?;
     let mut funnel = Funnel::default();
     for shard in shards {
         let settled = settle(job, shard)?;
