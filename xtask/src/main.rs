@@ -14,6 +14,7 @@ use clap::{Parser, Subcommand};
 
 mod contents;
 mod demo_corpus;
+mod funnel;
 mod language_table;
 mod large_corpus;
 mod packages;
@@ -47,6 +48,11 @@ enum Command {
         /// Where the packages are kept; what lies there is not fetched again
         #[arg(long)]
         packages: Option<PathBuf>,
+    },
+    /// Write docs/large-corpus-funnel.md from a run of configs/large-corpus.toml
+    Funnel {
+        /// The run's folder
+        out: PathBuf,
     },
     /// The long tests: fuzz every reader, ten minutes each unless told otherwise
     Soak {
@@ -95,6 +101,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             let folder = folder.unwrap_or_else(|| root.join("out/large-corpus"));
             large_corpus::make(&folder, &packages.unwrap_or_else(|| root.join("out/large-packages")))
         }
+        Command::Funnel { out } => funnel::write(&out, &root.join("docs/large-corpus-funnel.md")),
         Command::LanguageTable { lingua, summaries, opencc } => {
             language_table::make(&root.join("ingest/src/language"), &lingua, &summaries, &opencc)
         }
