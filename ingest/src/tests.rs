@@ -10,6 +10,7 @@ mod html;
 mod language;
 mod normalise;
 mod perplexity;
+mod preview;
 mod privacy;
 mod read;
 mod read_archives;
@@ -18,6 +19,9 @@ mod read_tables;
 mod read_wiki;
 mod rules;
 mod run;
+mod run_fates;
+mod run_models;
+mod run_stops;
 mod simplified;
 mod urls;
 
@@ -187,7 +191,12 @@ pub(crate) fn settings() -> IngestConfig {
 
 /// The settings with some lines replaced.
 pub(crate) fn settings_with(changes: &[(&str, &str)]) -> IngestConfig {
-    let mut text = SETTINGS.to_owned();
+    settings_and("", changes)
+}
+
+/// The settings with some lines replaced and more sections behind them.
+pub(crate) fn settings_and(sections: &str, changes: &[(&str, &str)]) -> IngestConfig {
+    let mut text = format!("{SETTINGS}\n{sections}");
     for (from, to) in changes {
         assert!(text.contains(from), "{from} is no line of the settings");
         text = text.replacen(from, to, 1);

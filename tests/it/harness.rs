@@ -3,7 +3,8 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use corpus::Manifest;
 use tempfile::TempDir;
@@ -40,6 +41,15 @@ impl Bench {
         bench
     }
 
+    /// The same settings for other sources, which the caller puts there.
+    pub(crate) fn of_sources(sources: &str) -> Self {
+        let bench = Self { folder: tempfile::tempdir().unwrap() };
+        let whole = include_str!("tiny.toml");
+        let settings = &whole[whole.find("[ingest]").unwrap()..];
+        fs::write(bench.path("run.toml"), format!("seed = 7\n{sources}\n{settings}")).unwrap();
+        bench
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -73,6 +83,19 @@ impl Bench {
     pub(crate) fn succeed(&self, command: &str, out: &str) {
         let output = self.run(command, out);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Starts `moso COMMAND` and kills it, without any warning, as soon as `reached`.
+    pub(crate) fn kill_when(&self, command: &str, out: &str, reached: impl Fn(&Path) -> bool) {
+        let mut child: Child = self.command(command, out).stderr(Stdio::null()).spawn().unwrap();
+        let start = Instant::now();
+        while !reached(&self.path(out)) {
+            assert!(child.try_wait().unwrap().is_none(), "the run ended before it could be killed");
+            assert!(start.elapsed() < Duration::from_secs(120), "the run never came so far");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     /// Runs `moso COMMAND`, which must end with `code` and say all of `expected`.

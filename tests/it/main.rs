@@ -4,6 +4,7 @@
 mod bad_input;
 mod determinism;
 mod harness;
+mod ingest;
 mod plan;
 mod tidy;
 #[cfg(feature = "torch")]

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use corpus::Manifest;
 use serde_json::Value;
@@ -25,19 +25,6 @@ fn final_hashes(out: &Path) -> Vec<String> {
     manifest.files.into_iter().map(|file| file.blake3).collect()
 }
 
-/// Starts the run and kills it, without any warning, as soon as `reached`.
-fn kill_when(bench: &Bench, out: &str, reached: impl Fn(&Path) -> bool) {
-    let mut child: Child = bench.command("run", out).stderr(Stdio::null()).spawn().unwrap();
-    let start = Instant::now();
-    while !reached(&bench.path(out)) {
-        assert!(child.try_wait().unwrap().is_none(), "the run ended before it could be killed");
-        assert!(start.elapsed() < Duration::from_secs(120), "the run never came so far");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
-}
-
 fn has_step(out: &Path, step: u64) -> bool {
     events(out).iter().any(|event| event["event"] == "step" && event["step"].as_u64() >= Some(step))
 }
@@ -52,12 +39,12 @@ fn a_killed_run_goes_on_to_the_same_bits() {
         [|out| out.join(".lock").exists(), |out| has_step(out, 15), |out| has_step(out, 53)];
     for (index, point) in points.into_iter().enumerate() {
         let out = format!("killed-{index}");
-        kill_when(&bench, &out, point);
+        bench.kill_when("run", &out, point);
         bench.succeed("run", &out);
         assert_eq!(final_hashes(&bench.path(&out)), whole, "killed at point {index}");
     }
     for point in points {
-        kill_when(&bench, "killed-often", point);
+        bench.kill_when("run", "killed-often", point);
     }
     bench.succeed("run", "killed-often");
     assert_eq!(final_hashes(&bench.path("killed-often")), whole);
@@ -90,7 +77,7 @@ fn ctrl_c_ends_in_a_state_that_goes_on_and_a_folder_has_one_master() {
 #[test]
 fn a_full_disk_while_saving_a_checkpoint_loses_nothing() {
     let bench = Bench::new();
-    kill_when(&bench, "out", |out| has_step(out, 7));
+    bench.kill_when("run", "out", |out| has_step(out, 7));
     let checkpoints = fs::read_dir(bench.path("out/checkpoints")).unwrap().flatten().map(|entry| entry.path());
     let whole = checkpoints.filter(|folder| folder.join("manifest.json").exists());
     let newest = whole.filter_map(|folder| folder.to_str()?.rsplit('-').next()?.parse::<u64>().ok()).max().unwrap();

@@ -1,5 +1,6 @@
 //! Models of fastText: files made here by the layout, answers against a twin that works on strings.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::Numbers;
@@ -12,7 +13,7 @@ struct Parts {
     loss: i32,
     chars: (i32, i32),
     n_buckets: u32,
-    words: Vec<&'static str>,
+    words: Vec<String>,
     labels: Vec<(&'static str, i64)>,
     /// Buckets that were kept, by their new number.
     pruned: Option<Vec<u32>>,
@@ -41,8 +42,8 @@ fn matrix(numbers: &mut Numbers, n_rows: usize, n_columns: usize) -> Vec<Vec<f32
 
 fn parts(loss: i32, is_quantised: bool) -> Parts {
     let mut numbers = Numbers(7);
-    let (words, labels) =
-        (vec!["</s>", "good", "bad", "竹子"], vec![("__label__hq", 9), ("__label__lq", 5), ("__label__x", 2)]);
+    let words: Vec<String> = ["</s>", "good", "bad", "竹子"].map(str::to_owned).into();
+    let labels = vec![("__label__hq", 9), ("__label__lq", 5), ("__label__x", 2)];
     let (dim, n_buckets) = (4, 50_u32);
     let pruned = is_quantised.then(|| (0..n_buckets).filter(|bucket| bucket % 3 == 0).collect::<Vec<u32>>());
     let n_rows = words.len() + pruned.as_ref().map_or(n_buckets as usize, Vec::len);
@@ -60,6 +61,32 @@ fn parts(loss: i32, is_quantised: bool) -> Parts {
     Parts { dim, word_ngrams: 2, loss, chars: (2, 3), n_buckets, words, labels, pruned, embeddings, output }
 }
 
+/// The file of a model that has learnt, by counting, which words stand in texts of `__label__hq` and which in the others: the
+/// embedding of a word is the logarithm of how much likelier it is in the one than in the other.
+pub(super) fn naive_bayes(wanted: &[String], others: &[String]) -> Vec<u8> {
+    let count = |texts: &[String]| {
+        let mut counts: BTreeMap<String, f32> = BTreeMap::new();
+        for word in texts.iter().flat_map(|text| text.split_ascii_whitespace()) {
+            *counts.entry(word.to_owned()).or_default() += 1.0;
+        }
+        counts
+    };
+    let (wanted, others) = (count(wanted), count(others));
+    let share = |counts: &BTreeMap<String, f32>, word: &str| {
+        (counts.get(word).copied().unwrap_or(0.0) + 1.0) / counts.values().sum::<f32>()
+    };
+    let mut words = vec!["</s>".to_owned()];
+    words.extend(wanted.keys().chain(others.keys()).cloned().collect::<BTreeSet<String>>());
+    let mut rows: Vec<Vec<f32>> = words.iter().map(|it| vec![(share(&wanted, it) / share(&others, it)).ln()]).collect();
+    rows[0][0] = 0.0;
+    // No pieces of words and no pairs, so the one bucket is never asked for.
+    rows.push(vec![0.0]);
+    let labels = vec![("__label__hq", 1), ("__label__lq", 1)];
+    let (embeddings, output) = (Rows::Dense(rows), vec![vec![4.0], vec![-4.0]]);
+    let (dim, word_ngrams, loss, chars, n_buckets, pruned) = (1, 1, 3, (0, 0), 1, None);
+    Parts { dim, word_ngrams, loss, chars, n_buckets, words, labels, pruned, embeddings, output }.file()
+}
+
 impl Parts {
     fn file(&self) -> Vec<u8> {
         let mut file = Vec::new();
@@ -72,7 +99,7 @@ impl Parts {
         file.extend(100_i64.to_le_bytes());
         file.extend(self.pruned.as_ref().map_or(-1, |kept| kept.len() as i64).to_le_bytes());
         let words =
-            self.words.iter().map(|&word| (word, 1, 0)).chain(self.labels.iter().map(|&(name, n)| (name, n, 1)));
+            self.words.iter().map(|word| (&word[..], 1, 0)).chain(self.labels.iter().map(|&(name, n)| (name, n, 1)));
         for (word, count, kind) in words {
             file.extend(word.as_bytes());
             file.push(0);

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::{Numbers, PLAIN, chinese, english, json_lines, read_output, run_on, settings, settings_with, sources};
 use crate::{IngestConfig, IngestError, Progress, ingest_parents, run};
 
-const MIXED: &str = r#"
+pub(super) const MIXED: &str = r#"
 [[source]]
 name = "web"
 path = "web.jsonl"
@@ -55,11 +55,11 @@ text = "{messages.0.content}"
 label = "label"
 "#;
 
-/// Sources of every format with something for most rules.
-fn write_mixed(folder: &Path) {
+/// Sources of every format with something for most rules; so many records in the largest.
+pub(super) fn write_mixed(folder: &Path, n_records: usize) {
     let mut numbers = Numbers(7);
     let mut texts: Vec<String> = Vec::new();
-    for index in 0..3000 {
+    for index in 0..n_records {
         texts.push(match numbers.below(10) {
             0 if index > 0 => texts[numbers.below(index)].to_uppercase(),
             1 if index > 0 => format!("{} indeed so", texts[numbers.below(index)]),
@@ -85,7 +85,7 @@ fn write_mixed(folder: &Path) {
 #[test]
 fn any_number_of_threads_gives_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
-    write_mixed(folder.path());
+    write_mixed(folder.path(), 3000);
     let sources = sources(MIXED, folder.path());
     let once = run_on(&sources, &settings(), 1).unwrap();
     for (n_threads, memory) in [(2, 1 << 30), (5, 1 << 30), (2, 0)] {
@@ -100,7 +100,7 @@ fn any_number_of_threads_gives_the_same_bytes() {
 #[test]
 fn an_interrupted_run_goes_on_where_it_was() {
     let folder = tempfile::tempdir().unwrap();
-    write_mixed(folder.path());
+    write_mixed(folder.path(), 3000);
     let (sources, config) = (sources(MIXED, folder.path()), settings());
     let once = run_on(&sources, &config, 2).unwrap();
     let out = folder.path().join("out");
@@ -129,7 +129,7 @@ fn an_interrupted_run_goes_on_where_it_was() {
 #[test]
 fn counts_add_up_and_every_drop_has_its_row() {
     let folder = tempfile::tempdir().unwrap();
-    write_mixed(folder.path());
+    write_mixed(folder.path(), 3000);
     let output = run_on(&sources(MIXED, folder.path()), &settings(), 2).unwrap();
     let details = &output.manifest.details;
     let (n_kept, n_dropped) = (output.documents.len() as u64, output.dropped.len() as u64);
@@ -159,7 +159,7 @@ fn counts_add_up_and_every_drop_has_its_row() {
 #[test]
 fn documents_carry_where_they_come_from() {
     let folder = tempfile::tempdir().unwrap();
-    write_mixed(folder.path());
+    write_mixed(folder.path(), 3000);
     let output = run_on(&sources(MIXED, folder.path()), &settings(), 2).unwrap();
     let of = |name: &str| -> Vec<&Document> { output.documents.iter().filter(|one| one.source == name).collect() };
     let locators = |name: &str| -> Vec<String> {

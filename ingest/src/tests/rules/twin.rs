@@ -1,6 +1,7 @@
 //! Every rule a second time, slow and obvious: strings, sets and maps, written from the papers and from datatrove's
 //! definitions, for the fast one to be compared with.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
 use crate::rules::probe;
@@ -272,7 +273,7 @@ fn infix_len(chars: &[char], at: usize) -> usize {
     }
 }
 
-/// Pieces that make an exception only together, the longest and then the last first; they must be those that the
+/// Pieces that make an exception only together, the longest and then the first of them first; they must be those that the
 /// exception is cut into without the list.
 fn joined(pieces: Vec<String>) -> Vec<String> {
     let mut spans: Vec<(usize, usize)> = Vec::new();
@@ -284,10 +285,10 @@ fn joined(pieces: Vec<String>) -> Vec<String> {
             }
         }
     }
-    spans.sort_by_key(|&(start, end)| (end - start, start));
+    spans.sort_by_key(|&(start, end)| (Reverse(end - start), start));
     let mut taken = HashSet::new();
     let mut chosen = HashMap::new();
-    for (start, end) in spans.into_iter().rev() {
+    for (start, end) in spans {
         if !taken.contains(&start) && !taken.contains(&(end - 1)) {
             chosen.insert(start, end);
         }
