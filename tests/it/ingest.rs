@@ -1,5 +1,5 @@
-//! Ingest as a person meets it: one rule shown before a run, what was dropped looked at after it; killed at any moment it goes on
-//! to the same bytes; its memory stays within the setting.
+//! Ingest as a person meets it: one rule shown before a run, what was dropped looked at after it; killed at any moment
+//! it goes on to the same bytes; its memory stays within the setting.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -122,12 +122,12 @@ impl Numbers {
     }
 }
 
-const ENGLISH: &str = "the river and its valley have been home to people who fish with nets that are made of reed while \
-    others grow rice on terraces above water because floods come every spring after snow melts in high mountains where few \
-    roads lead through forest toward towns built from stone long before trade reached them";
+const ENGLISH: &str = "the river and its valley have been home to people who fish with nets that are made of reed \
+    while others grow rice on terraces above water because floods come every spring after snow melts in high mountains \
+    where few roads lead through forest toward towns built from stone long before trade reached them";
 
-const RUSSIAN: &str = "река и её долина были домом для людей которые ловят рыбу сетями из тростника а другие растят рис на \
-    террасах над водой потому что весной приходит паводок когда тает снег в горах";
+const RUSSIAN: &str = "река и её долина были домом для людей которые ловят рыбу сетями из тростника а другие растят \
+    рис на террасах над водой потому что весной приходит паводок когда тает снег в горах";
 
 /// Sentences of ten words, drawn from some thousand.
 fn prose(numbers: &mut Numbers, sentences: &[String], n_sentences: usize) -> String {
@@ -167,13 +167,14 @@ fn write_answers(bench: &Bench) {
     };
     write("answers.jsonl", &mut (0..33_000).map(|_| prose(&mut numbers, &sentences, 2)));
     let page = |index: u64| {
-        let end = if index % 7 == 0 { " It was so." } else { "" };
+        let end = if index.is_multiple_of(7) { " It was so." } else { "" };
         format!("{}{end}", prose(&mut Numbers(1000 + index / 2), &sentences, 12))
     };
     write("pages.jsonl", &mut (0..2000).map(page));
 }
 
-/// Killed with `kill -9` when it has begun, with one shard made, with two, once duplicates were found, and while it writes.
+/// Killed with `kill -9` when it has begun, with one shard made, with two, once duplicates were found, and while it
+/// writes.
 #[test]
 fn a_killed_ingest_goes_on_to_the_same_bytes() {
     let bench = Bench::of_sources(ANSWERS);
@@ -224,7 +225,8 @@ text = "{text}"
 /// The least that the settings accept.
 const MEMORY: u64 = 256 << 20;
 
-/// Appends `n_bytes` of JSON lines to a file, in blocks that are packed one by one. `make` is given the number of the block.
+/// Writes JSON lines in blocks that are packed one by one; their size unpacked. `make` is given the number of the
+/// block.
 fn write_blocks(path: &Path, n_blocks: u64, make: &dyn Fn(u64) -> Vec<String>) -> u64 {
     let mut file = File::create(path).unwrap();
     let mut n_bytes = 0;
@@ -236,7 +238,8 @@ fn write_blocks(path: &Path, n_blocks: u64, make: &dyn Fn(u64) -> Vec<String>) -
     n_bytes
 }
 
-/// Bytes of memory that `moso ingest` had at most: the high-water mark that the system keeps, asked for until it is gone.
+/// Bytes of memory that `moso ingest` had at most: the high-water mark that the system keeps, asked for until it is
+/// gone.
 fn peak_of_ingest(bench: &Bench, out: &str) -> u64 {
     let mut child = bench.command("ingest", out).args(["--threads", "2"]).stderr(Stdio::null()).spawn().unwrap();
     let path = format!("/proc/{}/status", child.id());
@@ -254,9 +257,9 @@ fn peak_of_ingest(bench: &Bench, out: &str) -> u64 {
     }
 }
 
-/// What a run of a few documents needs is the program itself, its libraries and tables. Beyond that, a run over more text than the
-/// setting allows memory stays within the setting: text in a language that is not accepted, which only passes through, and
-/// text that is compared to the end.
+/// What a run of a few documents needs is the program itself, its libraries and tables. Beyond that, a run over more
+/// text than the setting allows memory stays within the setting: text in a language that is not accepted, which only
+/// passes through, and text that is compared to the end.
 #[test]
 fn memory_stays_within_the_setting() {
     let bench = Bench::of_sources(LARGE);

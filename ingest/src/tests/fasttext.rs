@@ -61,8 +61,8 @@ fn parts(loss: i32, is_quantised: bool) -> Parts {
     Parts { dim, word_ngrams: 2, loss, chars: (2, 3), n_buckets, words, labels, pruned, embeddings, output }
 }
 
-/// The file of a model that has learnt, by counting, which words stand in texts of `__label__hq` and which in the others: the
-/// embedding of a word is the logarithm of how much likelier it is in the one than in the other.
+/// The file of a model that has learnt, by counting, which words stand in texts of `__label__hq` and which in the
+/// others: the embedding of a word is the logarithm of how much likelier it is in the one than in the other.
 pub(super) fn naive_bayes(wanted: &[String], others: &[String]) -> Vec<u8> {
     let count = |texts: &[String]| {
         let mut counts: BTreeMap<String, f32> = BTreeMap::new();

@@ -78,8 +78,8 @@ spans = { units = 24, occurrences_max = 1 }
 repeated_max = 0.5
 "#;
 
-const SUM: &str = "Janet’s ducks lay 16 eggs per day. She eats three for breakfast every morning and sells the remainder. \
-    How much does she make? 18 dollars";
+const SUM: &str = "Janet’s ducks lay 16 eggs per day. She eats three for breakfast every morning and sells the \
+    remainder. How much does she make? 18 dollars";
 
 const LAW: &str = "下列情形中属于不当得利的是甲误将货款汇入乙的账户而乙明知后仍予以使用";
 

@@ -1,5 +1,5 @@
-//! Models in a run: each gives its column, equal to what the model says when it is asked alone, and its filter drops the
-//! documents that it was taught to tell apart, by name.
+//! Models in a run: each gives its column, equal to what the model says when it is asked alone, and its filter drops
+//! the documents that it was taught to tell apart, by name.
 
 use std::fs;
 use std::path::Path;
@@ -168,8 +168,8 @@ fn write(path: &Path, texts: &[String]) {
     fs::write(path, json_lines(texts.iter().map(|text| &text[..]))).unwrap();
 }
 
-/// Good and bad documents of both languages, thirty of each; runs with `sections` behind the settings. A path in them begins
-/// with `FOLDER`.
+/// Good and bad documents of both languages, thirty of each; runs with `sections` behind the settings. A path in them
+/// begins with `FOLDER`.
 fn run_with(folder: &Path, sections: &str) -> (IngestConfig, Output) {
     for (name, make) in
         [("good-en", article as fn(u64) -> String), ("bad-en", offer), ("good-zh", statute), ("bad-zh", jumble)]

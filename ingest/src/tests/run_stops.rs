@@ -72,8 +72,8 @@ fn neither_threads_nor_memory_change_a_byte() {
     }
 }
 
-/// Stopped wherever it can be, at each of these points alone, a run goes on to the same bytes; until then no result lies there
-/// that looks whole.
+/// Stopped wherever it can be, at each of these points alone, a run goes on to the same bytes; until then no result
+/// lies there that looks whole.
 #[test]
 fn a_run_that_is_stopped_anywhere_goes_on_to_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
@@ -115,8 +115,8 @@ fn a_run_that_is_stopped_anywhere_goes_on_to_the_same_bytes() {
     assert_eq!(stopped_in, all);
 }
 
-/// What a kill leaves of a shard that was being written (files without their commit, or a commit whose files are gone) is not
-/// taken for the shard.
+/// What a kill leaves of a shard that was being written (files without their commit, or a commit whose files are gone)
+/// is not taken for the shard.
 #[test]
 fn half_a_shard_is_made_again() {
     let folder = tempfile::tempdir().unwrap();
