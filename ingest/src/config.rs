@@ -468,12 +468,7 @@ impl TryFrom<RawIngest> for IngestConfig {
         if let Some(key) = crossed.or_else(|| chinese.as_ref().and_then(ChineseRules::crossed)) {
             return Err(ConfigError::Crossed { key });
         }
-        if let Some(near) = &duplicates.near {
-            let (bands, rows) = (near.bands.get(), near.rows.get());
-            if bands.checked_mul(rows).is_none_or(|n_hashes| n_hashes > HASHES_MAX) {
-                return Err(ConfigError::Hashes { bands, rows });
-            }
-        }
+        check_sketches(&duplicates)?;
         Ok(Self {
             languages,
             language_confidence_min,
@@ -526,6 +521,15 @@ impl IngestConfig {
             ("zh", _, Some(chinese)) => Rules::Chinese(chinese),
             _ => Rules::Unjudged(Unit::of(language)),
         }
+    }
+}
+
+fn check_sketches(duplicates: &Duplicates) -> Result<(), ConfigError> {
+    let Some(near) = &duplicates.near else { return Ok(()) };
+    let (bands, rows) = (near.bands.get(), near.rows.get());
+    match bands.checked_mul(rows) {
+        Some(..=HASHES_MAX) => Ok(()),
+        _ => Err(ConfigError::Hashes { bands, rows }),
     }
 }
 

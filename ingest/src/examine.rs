@@ -236,7 +236,8 @@ impl<'a> Examiner<'a> {
             let scored = edited.as_ref().unwrap_or(&known.found.text);
             let scores = self.models.score(scored, known.language.code, self.config);
             measured.extend(scores.columns);
-            all.extend(scores.limits);
+            // Models, too, judge plain documents only.
+            all.extend(scores.limits.into_iter().filter(|_| source.kind == Kind::Plain));
         }
         let mut judged = Judged { found: known.found, language: known.language, limits: all, measured };
         let broken = judged.limits.iter().find(|limit| limit.is_broken());

@@ -22,6 +22,7 @@ use super::repetition::{Line, Repetition, Units, count_chars, for_each_line, has
 use super::words::count_sentences;
 use super::{Limits, Measures, Scope, Scratch, ratio};
 use crate::config::NotNegative;
+use crate::language::is_han;
 
 /// Words of the n-grams of [`Repetition`].
 const TOP_WORDS: [usize; 3] = [2, 3, 4];
@@ -139,7 +140,7 @@ pub struct GopherRepetition {
 pub struct C4 {
     /// Take out lines that don't end in a full stop, an exclamation or question mark, or a quote (true; false).
     pub only_lines_that_end_in_marks: bool,
-    /// Take out lines of fewer words between spaces (3).
+    /// Take out lines of fewer words between spaces (3); each Han character is one.
     pub line_words_min: u32,
     /// Take out lines with a longer word, in characters (1,000).
     pub word_chars_max: u32,
@@ -504,6 +505,11 @@ fn edit<'t>(text: &'t str, rules: &C4, letters_min: u8, scratch: &mut Scratch) -
     (edited.map_or(Cow::Borrowed(text), Cow::Owned), found)
 }
 
+/// Han characters: a Chinese sentence on an English page is one word between spaces, and not a short line.
+fn count_han(line: &str) -> usize {
+    if line.is_ascii() { 0 } else { line.chars().filter(|&char| is_han(char)).count() }
+}
+
 fn is_line_kept(line: &str, clean: &str, may_have_phrases: bool, rules: &C4, found: &mut C4Measures) -> bool {
     let is_too_long = |word: &str| count_chars(word) > rules.word_chars_max as usize;
     if line.len() > rules.word_chars_max as usize && line.split_whitespace().any(is_too_long) {
@@ -513,7 +519,7 @@ fn is_line_kept(line: &str, clean: &str, may_have_phrases: bool, rules: &C4, fou
         return false;
     }
     let words_min = rules.line_words_min as usize;
-    if words_min > 0 && line.split_whitespace().nth(words_min - 1).is_none() {
+    if words_min > 0 && line.split_whitespace().nth(words_min - 1).is_none() && count_han(line) < words_min {
         return false;
     }
     let mut has_phrase = [false; 3];

@@ -399,10 +399,10 @@ fn all_limits_can_be_listed_without_a_document() {
 #[test]
 fn c4_keeps_layout_around_the_lines_that_stay() {
     let config = settings();
-    let text = "One two three.\n\n  Four five six[1].\nuse cookies here\n\nmore of it\nno\nend of it";
+    let text = "One two three.\n\n  Four five six[1].\nuse cookies here\n\nmore of it\nno\n你好世界。\nend of it";
     let judgement = judged(text, config.rules("en"));
-    assert_eq!(judgement.text, "One two three.\n\n  Four five six.\n\nmore of it\nend of it");
-    assert_eq!((judgement.measures.c4.n_lines_out, judgement.measures.c4.n_sentences), (2, 4));
+    assert_eq!(judgement.text, "One two three.\n\n  Four five six.\n\nmore of it\n你好世界。\nend of it");
+    assert_eq!((judgement.measures.c4.n_lines_out, judgement.measures.c4.n_sentences), (2, 5));
 }
 
 #[test]

@@ -86,7 +86,8 @@ pub(crate) fn c4(text: &str, only_ends: bool) -> Result<(Vec<String>, usize), &'
         let is_end = [".", "?", "!", "\"", "'"].iter().any(|end| clean.ends_with(end)) && !clean.ends_with("...");
         let policies =
             ["terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies"];
-        if (only_ends && !is_end) || words.len() < 3 {
+        let n_han = line.chars().filter(|char| ('\u{4E00}'..='\u{9FFF}').contains(char)).count();
+        if (only_ends && !is_end) || words.len().max(n_han) < 3 {
             continue;
         }
         if lower.contains("lorem ipsum") {
