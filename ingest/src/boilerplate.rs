@@ -207,9 +207,11 @@ const CHINESE_STARTS: [&str; 28] = [
     "未经许可不得转载",
 ];
 
+/// No sentence holds this: whatever stands behind it on the last line is a frame too.
+const BACK_TO_PORTAL: &str = "返回搜狐，查看更多";
+
 /// What may stand behind the last sentence of a text.
-const CHINESE_ENDS: [&str; 6] =
-    ["返回搜狐，查看更多", "责任编辑：", "责任编辑:", "责任编辑/", "原标题：", "点击查看更多"];
+const CHINESE_ENDS: [&str; 5] = ["责任编辑：", "责任编辑:", "责任编辑/", "原标题：", "点击查看更多"];
 
 /// Credits: the same, but with no more behind them than some names.
 const CHINESE_CREDITS: [&str; 7] = ["责编：", "责编:", "编辑：", "编辑:", "校对：", "审核：", "审校："];
@@ -246,6 +248,9 @@ pub(crate) fn is_boilerplate(line: &str) -> bool {
 /// `……完成。返回搜狐，查看更多`.
 pub(crate) fn frame_at_end(text: &str) -> Option<usize> {
     let line_start = text.rfind('\n').map_or(0, |end| end + 1);
+    if let Some(at) = text[line_start..].rfind(BACK_TO_PORTAL) {
+        return Some(line_start + at);
+    }
     let near_end = text.ceil_char_boundary(text.len().saturating_sub(LINE_BYTES_MAX)).max(line_start);
     let is_sentence_end = |char: char| matches!(char, '。' | '！' | '？' | '…' | '”' | '）' | ')' | '」');
     let ends = text[near_end..].char_indices().filter(|&(_, char)| is_sentence_end(char));

@@ -143,10 +143,11 @@ pub(crate) fn examine_again(
 ) -> Result<(), (&'static str, String)> {
     const AFTER: &str = "after repeated pieces were cut out";
     let language = detect_language(&document.text);
-    if language.code != document.lang {
+    if !config.languages.iter().any(|accepted| accepted == language.code) {
         let detail = format!("{} at {:.3} {AFTER}, {} before", language.code, language.confidence, document.lang);
         return Err(("language", detail));
     }
+    language.code.clone_into(&mut document.lang);
     let rules = config.rules(language.code);
     if config.measured == Measured::Judged && matches!(rules, Rules::Unjudged(_)) {
         return Ok(());

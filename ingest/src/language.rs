@@ -236,7 +236,9 @@ pub fn detect_language(text: &str) -> Language {
         return Language { code: "ja", confidence: shares.han + shares.kana, is_mixed, ..unknown };
     }
     let (script, simplified_share) = counts.chinese_script();
-    Language { code: "zh", confidence: shares.han, script, simplified_share, is_mixed, ..unknown }
+    // Names and code in Latin letters are no reason to doubt that a text is Chinese.
+    let confidence = if is_prose { shares.han } else { shares.han / cjk };
+    Language { code: "zh", confidence, script, simplified_share, is_mixed, ..unknown }
 }
 
 /// Whether `char` is a Han character.

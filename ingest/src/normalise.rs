@@ -5,8 +5,8 @@
 //! it was meant; marks nobody sees are taken out; all line ends become `\n`, all spaces one space; full-width letters and
 //! digits become ordinary ones; NFC; lines that belong to a page's frame go ([`crate::boilerplate`]), and so do blank
 //! lines and trailing spaces. Left alone on purpose: Chinese punctuation (ftfy's defaults and NFKC turn it into ASCII),
-//! half-width katakana, quotes, repeated punctuation (a rule's business), indentation by spaces and tabs (it is meaning in
-//! source code), and U+FFFD, which is counted: what stood there is lost.
+//! half-width katakana, quotes, repeated punctuation (a rule's business), indentation by spaces and tabs and columns of
+//! spaces (they are meaning in source code and tables), and U+FFFD, which is counted: what stood there is lost.
 //!
 //! The result is a fixed point: normalising twice changes nothing. Cost: linear. Nearly every line of a clean corpus is
 //! already in its form, which one look at its bytes (ASCII) or characters tells; it is copied. Any other is worked on
@@ -17,6 +17,9 @@ use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 use crate::boilerplate::{frame_at_end, is_boilerplate};
 use crate::misreading::{has_misread_pair, repair_misreading, windows_1252_char};
+
+/// So many spaces part columns; two may stand behind a full stop.
+const COLUMN_SPACES_MIN: usize = 3;
 
 /// How often a line is worked on: misread texts may have been misread again, and each pass uncovers one layer.
 const PASSES_MAX: usize = 8;
@@ -353,15 +356,19 @@ fn entity_name(text: &str) -> Option<(char, usize)> {
 
 /// Reads `\n`, `\r` and `\t` that were written out; `None` where there are none.
 fn read_escaped_line_ends(line: &str) -> Option<String> {
-    if line.contains('"') {
-        return None;
-    }
+    // Where code may quote Chinese, only what ends a sentence and does not end the quotation is taken for prose.
+    let has_quote = line.contains('"');
+    let is_prose = |before: &str, after: &str| {
+        !has_quote || before.ends_with(['。', '！', '？', '…', '”', '）', '」']) && !after.starts_with(['"', '\\'])
+    };
     let mut read = String::with_capacity(line.len());
     let mut rest = line;
     while let Some(at) = rest.find('\\') {
         let (before, after) = (&rest[..at], &rest[at + 1..]);
         read.push_str(before);
-        let is_line_end = after.starts_with(['n', 'r', 't']) && is_between_chinese(&read, &after[1..]);
+        let is_line_end = after.starts_with(['n', 'r', 't'])
+            && is_between_chinese(&read, &after[1..])
+            && is_prose(&read, &after[1..]);
         read.push(if is_line_end { '\n' } else { '\\' });
         rest = &after[usize::from(is_line_end)..];
     }
@@ -439,8 +446,8 @@ fn half_width(char: char) -> char {
     char::from_u32(u32::from(char) - FULL_TO_HALF).expect("full-width forms lie above ASCII in its order")
 }
 
-/// Keeps a line's indentation where it is of spaces and tabs, gives every other run of spaces one space (a tab where
-/// one was among them, since it parts columns).
+/// Keeps a line's indentation where it is of spaces and tabs, and runs of spaces that align columns; gives every other run
+/// one space (a tab where one was among them, since it parts columns).
 fn tidy_spaces(tidied: &mut String, line: &str) {
     let content = line.trim();
     let indentation = &line[..line.len() - line.trim_start().len()];
@@ -452,7 +459,12 @@ fn tidy_spaces(tidied: &mut String, line: &str) {
         tidied.push_str(&rest[..start]);
         let after = rest[start..].trim_start_matches([' ', '\t', '\u{3000}']);
         let run = &rest[start..rest.len() - after.len()];
-        tidied.push(if run.contains('\t') { '\t' } else { ' ' });
+        let is_between_ascii = start > 0 && rest.as_bytes()[start - 1].is_ascii() && after.as_bytes()[0].is_ascii();
+        if is_between_ascii && run.len() >= COLUMN_SPACES_MIN && run.bytes().all(|byte| byte == b' ') {
+            tidied.push_str(run);
+        } else {
+            tidied.push(if run.contains('\t') { '\t' } else { ' ' });
+        }
         rest = after;
     }
     tidied.push_str(rest);

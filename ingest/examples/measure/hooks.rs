@@ -8,7 +8,7 @@ use std::path::Path;
 use corpus::Kind;
 use ingest::{
     Bound, ChineseRules, EnglishRules, Fingerprint, IngestConfig, RawIngest, RawSource, Rules, Scope, Scratch,
-    detect_language, extract_main_text, fingerprint, ingest_parents, judge, resolve_sources,
+    detect_language, extract_main_text, extract_page, fingerprint, ingest_parents, judge, resolve_sources,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -45,6 +45,11 @@ impl Settings {
 /// The main text of a page; nothing where there is none.
 pub(crate) fn extract(html: &str) -> String {
     extract_main_text(html).unwrap_or_default()
+}
+
+/// The main text of a page without the title that stands first.
+pub(crate) fn extract_body(html: &str) -> String {
+    extract_page(html).map(|page| page.text).unwrap_or_default()
 }
 
 /// The language's code.

@@ -2,7 +2,7 @@
 //!
 //! `measure TASK INPUT SCRATCH SETTINGS`. The clock is the CPU time of the process, all threads together, from the texts in memory to
 //! the results in memory; the two tasks that are a stage as a whole (near-dedup, pipeline) count from the file to the files.
-//! The tasks `oracle`, `decisions-en` and `decisions-zh` leave what they found in SCRATCH, to be compared with what rivals found.
+//! The tasks `oracle`, `oracle-titled`, `decisions-en` and `decisions-zh` leave what they found in SCRATCH, to be compared with what rivals found.
 #![expect(clippy::print_stdout, reason = "the result is read from there")]
 
 mod hooks;
@@ -60,7 +60,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn in_memory(task: &str, input: &Path, scratch: &Path, settings: &Settings) -> Result<Outcome, Box<dyn Error>> {
     let start = cpu_time();
-    let field = if matches!(task, "extract" | "oracle") { "html" } else { "text" };
+    let field = if matches!(task, "extract" | "oracle" | "oracle-titled") { "html" } else { "text" };
     let documents = read(input, field)?;
     let read_at = cpu_time();
     let remark = match task {
@@ -69,6 +69,9 @@ fn in_memory(task: &str, input: &Path, scratch: &Path, settings: &Settings) -> R
             format!("{n_empty} pages without text")
         }
         "oracle" => {
+            write_lines(scratch, "texts.jsonl", &documents, |page| json!({ "text": hooks::extract_body(&page.text) }))?
+        }
+        "oracle-titled" => {
             write_lines(scratch, "texts.jsonl", &documents, |page| json!({ "text": hooks::extract(&page.text) }))?
         }
         "language-id" => {

@@ -108,10 +108,11 @@ impl Duplicate {
 }
 
 /// A set of positions, one bit each.
+#[derive(Clone)]
 pub(crate) struct Positions(Vec<u64>);
 
 impl Positions {
-    fn new(n: u64) -> Self {
+    pub(crate) fn new(n: u64) -> Self {
         Self(vec![0; n.div_ceil(64) as usize])
     }
 
@@ -119,7 +120,7 @@ impl Positions {
         self.0[(position / 64) as usize] >> (position % 64) & 1 == 1
     }
 
-    fn insert(&mut self, position: u64) {
+    pub(crate) fn insert(&mut self, position: u64) {
         self.0[(position / 64) as usize] |= 1 << (position % 64);
     }
 }

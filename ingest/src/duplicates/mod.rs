@@ -8,7 +8,7 @@
 //!
 //! Documents are compared with their like only: of the same kind, and, but for the address, of the same language.
 //!
-//! Memory does not grow with the corpus beyond three bits a document and eight bytes a shard: everything else is sorted
+//! Memory does not grow with the corpus beyond some bits a document and eight bytes a shard: everything else is sorted
 //! outside of memory ([`crate::sort`]).
 
 mod find;
@@ -22,7 +22,7 @@ use std::num::{NonZeroU8, NonZeroU32};
 use corpus::Share;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use find::{ByShard, Candidates, Comparable, Duplicate, Found, Relation, find_duplicates};
+pub(crate) use find::{ByShard, Candidates, Comparable, Duplicate, Found, Positions, Relation, find_duplicates};
 pub use fingerprint::{Fingerprint, fingerprint};
 pub(crate) use repeats::{find_repeats, remove_repeats};
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Lines, paragraphs and spans that stood in an earlier document, or earlier in the same one, are cut out.
 //!
 //! Every piece of every document that is left is hashed, the hashes are sorted, and of the pieces with one hash all but the
-//! first few go. Whatever is cut out still stands somewhere: an earlier copy was cut only because of a still earlier one.
+//! first few go. Whatever is cut out still stands somewhere: an earlier copy was cut only because of a still earlier one, and where
+//! a document goes as a whole for what was cut out of it, the pieces are looked for again without it ([`crate::run`]).
 //! Spans are found wherever they begin and end, as with a suffix array (Lee et al., "Deduplicating Training Data Makes
 //! Language Models Better", arXiv 2107.06499), and cut as far as whole sentences or lines go, but by the hash of each window of as many units as the shortest span has, so
 //! that it can be done outside of memory and never cuts a character. Two different windows share a 64-bit hash with a
@@ -27,12 +28,12 @@ const PARAGRAPH: u64 = 1;
 const SPAN: u64 = 2;
 const WHAT_SHIFT: u32 = 32;
 
-/// The repeated pieces of each shard's documents: position, what and index. `None` where nothing is looked for.
+/// The repeated pieces of each shard's documents: position, what and index. They are written to the file `name`.
 pub(crate) fn find_repeats<C: Candidates>(
     candidates: &C,
     config: &Repeats,
     dropped: &Positions,
-    folder: &Path,
+    (folder, name): (&Path, &str),
     n_bytes_max: usize,
 ) -> Result<ByShard<2>, C::Error> {
     let n_bytes = n_bytes_max / 3;
@@ -56,7 +57,7 @@ pub(crate) fn find_repeats<C: Candidates>(
             }
         }
     }
-    Ok(ByShard::write(&folder.join("repeats"), repeated.finish()?, candidates.starts())?)
+    Ok(ByShard::write(&folder.join(name), repeated.finish()?, candidates.starts())?)
 }
 
 fn hash_pieces<C: Candidates>(
@@ -152,20 +153,38 @@ fn whole_sentences(text: &str, units: &[(usize, usize)], windows: &[usize], n: u
             _ => spans.push((first, end)),
         }
     }
-    let is_end = |before: usize, after: usize| {
-        let between = &text[before..after];
-        between.contains(['。', '！', '？', '；', '!', '?', ';', '\n'])
-            || between.contains(". ")
-            || between.contains("…")
+    // Where the last sentence ends in front of unit `at`.
+    let border = |at: usize| match at {
+        0 => Some(0),
+        _ if at == units.len() => Some(text.len()),
+        _ => sentence_end(&text[units[at - 1].1..units[at].0]).map(|end| units[at - 1].1 + end),
     };
-    // Whether a sentence ends in front of unit `at`.
-    let is_border = |at: usize| at == 0 || at == units.len() || is_end(units[at - 1].1, units[at].0);
     let draw_in = |(start, end): (usize, usize)| {
-        let start = (start..end).find(|&at| is_border(at))?;
-        let end = (start..=end).rev().find(|&at| is_border(at))?;
-        (end >= start + n).then(|| (units[start].0, units.get(end).map_or(text.len(), |unit| unit.0)))
+        let (start, from) = (start..end).find_map(|at| Some((at, border(at)?)))?;
+        let (end, to) = (start..=end).rev().find_map(|at| Some((at, border(at)?)))?;
+        (end >= start + n).then_some((from, to))
     };
     spans.into_iter().filter_map(draw_in).collect()
+}
+
+/// Where a sentence ends in what stands between two words: behind its mark and the quotes and brackets that close with it, so
+/// that what opens the next sentence stays with that one.
+fn sentence_end(between: &str) -> Option<usize> {
+    let ends = between.char_indices().filter(|&(at, char)| match char {
+        '。' | '！' | '？' | '；' | '…' | '!' | '?' | ';' => true,
+        // A line end alone may stand anywhere in a sentence; a blank line ends one.
+        '\n' => between[..at].trim_end_matches([' ', '\t']).ends_with('\n'),
+        '.' => between[at + 1..].starts_with(|next: char| next.is_whitespace() || is_closing(next)),
+        _ => false,
+    });
+    let (at, mark) = ends.last()?;
+    let behind = at + mark.len_utf8();
+    let closed = if mark == '\n' { &between[behind..] } else { between[behind..].trim_start_matches(is_closing) };
+    Some(between.len() - closed.len())
+}
+
+fn is_closing(char: char) -> bool {
+    matches!(char, '”' | '’' | '」' | '』' | '）' | '】' | '》' | ')' | ']' | '"' | '\'')
 }
 
 /// No space is left at the end of a line, and at most one line is left blank between two.

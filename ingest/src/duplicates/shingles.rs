@@ -72,7 +72,16 @@ fn for_each_word(text: &str, mut each: impl FnMut(u64, (usize, usize))) {
             Some(&fold) => (fold, 1),
             None => {
                 let char = text[at..].chars().next().expect("a character begins here");
-                if is_letter(char) {
+                // In a page of two languages, a Chinese sentence is more than one word.
+                if is_han(char) {
+                    if start < end {
+                        each(mix(hash), (start, end));
+                    }
+                    let mut own = 0;
+                    push_folded(&mut own, char);
+                    each(mix(own), (at, at + char.len_utf8()));
+                    (hash, start, end) = (0, 0, 0);
+                } else if is_letter(char) {
                     start = if start < end { start } else { at };
                     end = at + char.len_utf8();
                     push_folded(&mut hash, char);

@@ -119,6 +119,7 @@ fn surrounding(weights: &[Weight], node: &Node, weight: Weight) -> Surrounding {
         || (!node.tag.is_block() && weights[node.parent as usize].prose > 0);
     match node.tag {
         _ if node.hints.has(Hints::COMMENTS) => Surrounding::Comments,
+        Aside if node.hints.has(Hints::CONTENT) => Surrounding::None,
         Nav | Footer | Aside | Figcaption => Surrounding::Likely,
         Article | Main => Surrounding::None,
         _ if is_clutter && !node.hints.has(Hints::BODY) && weight.n_verbatim == 0 => Surrounding::Likely,
@@ -178,7 +179,7 @@ const TEASER_SHARE: u32 = 4;
 
 /// Goes down as long as one child holds nearly all of the prose.
 fn descend(tree: &Tree<'_>, weights: &[Weight], dropped: &[bool], root: usize) -> usize {
-    let least = weights[root].prose / 100 * 80;
+    let least = weights[root].prose - weights[root].prose / 5;
     let mut root = root;
     let mut at = root + 1;
     while at < tree.nodes[root].end as usize {

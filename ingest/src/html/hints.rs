@@ -67,6 +67,8 @@ pub(super) fn read_attribute(hints: &mut Hints, tag: Tag, name: u128, value: &st
     const TYPE: u128 = pack(b"type");
     const ENCODING: u128 = pack(b"encoding");
     match name {
+        // The id of a section is the address of its heading: `navigation` there is what the section is about.
+        ID if matches!(tag, Tag::Section | Tag::Dl | Tag::Dt) || tag.is_heading() => {}
         CLASS | ID => hints.add(of_names(value)),
         ROLE => hints.add(of_role(value)),
         HREF if tag == Tag::A && !value.is_empty() => hints.add(Hints::ADDRESS),
@@ -83,7 +85,7 @@ pub(super) fn read_attribute(hints: &mut Hints, tag: Tag, name: u128, value: &st
 fn of_role(value: &str) -> Hints {
     match value.trim() {
         "main" => Hints::MAIN,
-        "article" => Hints::CONTENT,
+        "article" | "doc-footnote" | "doc-endnotes" => Hints::CONTENT,
         "navigation" | "banner" | "contentinfo" | "search" | "menu" | "menubar" | "dialog" | "alertdialog"
         | "complementary" | "toolbar" | "tablist" => Hints::CLUTTER,
         "presentation" | "none" => Hints::LAYOUT,

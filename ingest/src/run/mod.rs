@@ -8,6 +8,7 @@
 //! Memory: each examining thread holds one shard's records and what came of them; each writing thread one shard; a sort
 //! holds its share of the limit. Everything else lies on the disk.
 
+mod cut;
 mod decide;
 mod examine_all;
 mod parallel;

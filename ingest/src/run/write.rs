@@ -7,16 +7,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use corpus::{Document, DocumentsWriter, Dropped, DroppedWriter, FileEntry, Storage};
 
+use super::cut::cut;
 use super::decide::Decisions;
 use super::examine_all::checked;
 use super::parallel::in_parallel;
 use super::shards::{Shard, WorkFolder, id_of};
 use super::{IngestError, Progress, Tell, n_workers};
 use crate::config::IngestConfig;
-use crate::duplicates::{Comparable, Duplicate, Relation, Repeats, remove_repeats};
-use crate::examine::{examine_again, excerpt, set_late_signals};
+use crate::duplicates::{Duplicate, Relation};
+use crate::examine::{excerpt, set_late_signals};
 use crate::funnel::Funnel;
-use crate::language::Unit;
 use crate::rules::Scratch;
 
 /// A group ends with the shard that brings it to so many candidates or so many bytes of text.
@@ -24,7 +24,7 @@ const PART_DOCUMENTS: u64 = 50_000;
 const PART_BYTES: u64 = 128 << 20;
 
 /// What a thread holds at most: the texts of a shard, their columns, the row group being written.
-const WRITER_BYTES: u64 = 128 << 20;
+pub(super) const WRITER_BYTES: u64 = 128 << 20;
 
 /// Everything the pass needs.
 pub(super) struct WriteJob<'a> {
@@ -116,8 +116,8 @@ fn settle(job: &WriteJob<'_>, shard: usize) -> Result<Settled, IngestError> {
     let start = job.decisions.starts[shard];
     let mut duplicates = job.decisions.found.duplicates.shard(shard)?.into_iter().map(Duplicate::from_row).peekable();
     let mut clusters = job.decisions.found.clusters.shard(shard)?.into_iter().peekable();
-    let repeats = job.decisions.repeats.as_ref().map(|repeats| repeats.shard(shard)).transpose()?.unwrap_or_default();
-    let mut repeats = &repeats[..];
+    let rounds = &job.decisions.rounds;
+    let repeats: Vec<_> = rounds.iter().map(|round| round.repeats.shard(shard)).collect::<Result<_, _>>()?;
     let mut settled = Settled { documents: Vec::new(), dropped: Vec::new(), n_chars_removed: 0 };
     let mut scratch = Scratch::default();
     for (position, mut document) in (start..).zip(job.work.documents(shard)?) {
@@ -128,16 +128,10 @@ fn settle(job: &WriteJob<'_>, shard: usize) -> Result<Settled, IngestError> {
             continue;
         }
         let n_more = clusters.next_if(|cluster| cluster[0] == position).map_or(0, |[_, n_more]| n_more);
-        let (own, others) = repeats.split_at(repeats.partition_point(|row| row[0] <= position));
-        repeats = others;
-        let cut = match (&job.config.duplicates.repeats, own) {
-            (Some(repeats), [_, ..]) => cut(&mut document, repeats, own).and_then(|n_removed| {
-                examine_again(&mut document, job.config, &mut scratch)?;
-                Ok(n_removed)
-            }),
-            _ => Ok(0),
-        };
-        match cut {
+        // A document that goes does so for the pieces of the round that found it.
+        let round = rounds.iter().position(|round| round.gone.contains(position)).or(rounds.len().checked_sub(1));
+        let own = round.map_or(&[][..], |round| rows_of(&repeats[round], position));
+        match cut(&mut document, job.config, own, &mut scratch) {
             Ok(n_removed) => {
                 settled.n_chars_removed += n_removed as u64;
                 set_late_signals(&mut document, n_more + 1, n_removed);
@@ -152,18 +146,10 @@ fn settle(job: &WriteJob<'_>, shard: usize) -> Result<Settled, IngestError> {
     Ok(settled)
 }
 
-/// Cuts repeated pieces out of a document. Gives the number of characters that went, or says why the whole document goes.
-fn cut(document: &mut Document, config: &Repeats, repeated: &[[u64; 2]]) -> Result<usize, (&'static str, String)> {
-    let comparable = Comparable { unit: Unit::of(&document.lang), text: std::mem::take(&mut document.text) };
-    let n_chars = comparable.text.chars().count();
-    let (text, n_removed) = remove_repeats(&comparable, config, repeated);
-    if text.is_empty() || n_removed as f64 > config.repeated_max.0 * n_chars as f64 {
-        document.text = comparable.text;
-        let detail = format!("{n_removed} of {n_chars} characters stood in earlier documents");
-        return Err(("duplicates.repeated", detail));
-    }
-    document.text = text;
-    Ok(n_removed)
+/// The rows of one position.
+fn rows_of(rows: &[[u64; 2]], position: u64) -> &[[u64; 2]] {
+    let start = rows.partition_point(|row| row[0] < position);
+    &rows[start..rows.partition_point(|row| row[0] <= position)]
 }
 
 /// The rule and the evidence of a duplicate.

@@ -372,7 +372,8 @@ mod repeats {
         let candidates = InMemory::new(documents, &nothing);
         let folder = tempfile::tempdir().unwrap();
         let (_, found, _folder) = find_within(&candidates, &nothing, n_bytes_max);
-        let repeats = find_repeats(&candidates, config, &found.dropped, folder.path(), n_bytes_max).unwrap();
+        let repeats =
+            find_repeats(&candidates, config, &found.dropped, (folder.path(), "repeats"), n_bytes_max).unwrap();
         let rows = all_rows(&repeats, &candidates.starts);
         let cut = |(index, text): (usize, &&str)| {
             let own: Vec<[u64; 2]> = rows.iter().filter(|row| row[0] == index as u64).copied().collect();
@@ -407,7 +408,15 @@ mod repeats {
         ];
         let left = cut(&texts, &config(false, false, true), 0);
         assert_eq!(left, [texts[0], texts[1], "So it was. What then", texts[3]]);
-        assert_eq!(cut(&["no\nno\nno\nno\nno\nno"], &config(false, false, true), 0), ["no"]);
+        assert_eq!(cut(&["no! no! no! no! no! no!"], &config(false, false, true), 0), ["no!"]);
+        // A line end alone is inside of a sentence; quotes and brackets stay with the sentence that they belong to.
+        let texts =
+            ["One two three four (five six). Seven", "An (odd) line\none two\nthree four (five six).) [Eight] nine"];
+        assert_eq!(cut(&texts, &config(false, false, true), 0), texts);
+        let texts = ["He left. \"One two three four.\" [And] so", "She came. \"One two three four.\" [Or] not"];
+        assert_eq!(cut(&texts, &config(false, false, true), 0), [texts[0], "She came. [Or] not"]);
+        let texts = ["a b c\n\nOne two three\n\n[d] e", "f g\n\nOne two three\n\n[h] i"];
+        assert_eq!(cut(&texts, &config(false, false, true), 0), [texts[0], "f g\n\n[h] i"]);
     }
 
     /// The definition, on the words of all texts: a window that stood before marks its words.
@@ -431,7 +440,7 @@ mod repeats {
         fn spans_equal_their_slow_twin(texts in prop::collection::vec(prop::collection::vec(0_usize..4, 0..30), 1..20)) {
             let words = ["alpha", "beta", "gamma", "delta"];
             let written: Vec<String> =
-                texts.iter().map(|text| text.iter().map(|&word| words[word]).collect::<Vec<_>>().join("\n")).collect();
+                texts.iter().map(|text| text.iter().map(|&word| words[word]).collect::<Vec<_>>().join("\n\n")).collect();
             let written: Vec<&str> = written.iter().map(|text| &text[..]).collect();
             let expected: Vec<Vec<&str>> = texts.iter().zip(naive_spans(&texts)).map(|(text, is_repeated)| {
                 text.iter().zip(is_repeated).filter(|(_, is_repeated)| !is_repeated).map(|(&word, _)| words[word]).collect()

@@ -371,3 +371,46 @@ fn check_details(config: &IngestConfig, output: &Output) {
     assert_eq!(amounts["characters cut out as repeated"], n_cut as u64);
     assert!(of("laws.jsonl:3").meta.contains("\"script\":\"Hans\""));
 }
+
+/// What is cut out of documents is what stands in one that stays.
+#[test]
+fn a_document_that_goes_takes_no_piece_with_it() {
+    let paragraph = |seed| english(seed, 60);
+    let (first, stays_once) = ([paragraph(1), paragraph(2), paragraph(3)].join("\n\n"), paragraph(4));
+    // Three quarters of the second stood in the first, so it goes, and with it what only it had before the third.
+    let second = format!("{first}\n\n{stays_once}");
+    let third = format!("{stays_once}\n\n{}", paragraph(5));
+    let fourth = format!("{}\n\n{stays_once}", paragraph(6));
+    let folder = tempfile::tempdir().unwrap();
+    let lines = super::json_lines([&first[..], &second, &third, &fourth]);
+    fs::write(folder.path().join("web.jsonl"), lines).unwrap();
+    let sections =
+        "[ingest.duplicates.repeats]\nparagraphs = { chars_min = 60, occurrences_max = 1 }\nrepeated_max = 0.6";
+    let config = settings_and(sections, &[("jaccard_min = 0.75", "jaccard_min = 0.99")]);
+    let output = run_on(&sources(super::PLAIN, folder.path()), &config, 2).unwrap();
+    let texts: Vec<&str> = output.documents.iter().map(|document| &document.text[..]).collect();
+    assert_eq!(texts, [&first[..], &third, &paragraph(6)]);
+    let [dropped] = &output.dropped[..] else { panic!("one goes: {:?}", output.dropped) };
+    assert_eq!(dropped.rule, "duplicates.repeated");
+    assert!(dropped.detail.ends_with("characters stood in earlier documents"), "{}", dropped.detail);
+}
+
+/// A page in two languages that loses the half in one of them is a page in the other.
+#[test]
+fn what_is_left_of_a_document_is_judged_as_what_it_is() {
+    let (english, chinese) = (english(1, 220), chinese(2, 160));
+    let short = chinese.chars().take(15).collect::<String>();
+    let folder = tempfile::tempdir().unwrap();
+    let lines = super::json_lines([&english[..], &format!("{english}\n\n{chinese}"), &format!("{english}\n\n{short}")]);
+    fs::write(folder.path().join("web.jsonl"), lines).unwrap();
+    let sections =
+        "[ingest.duplicates.repeats]\nparagraphs = { chars_min = 60, occurrences_max = 1 }\nrepeated_max = 0.99";
+    let config = settings_and(sections, &[("jaccard_min = 0.75", "jaccard_min = 0.99")]);
+    let output = run_on(&sources(super::PLAIN, folder.path()), &config, 2).unwrap();
+    let kept: Vec<(&str, &str)> =
+        output.documents.iter().map(|document| (&document.lang[..], &document.text[..])).collect();
+    assert_eq!(kept, [("en", &english[..]), ("zh", &chinese)], "{:?}", output.dropped);
+    let [dropped] = &output.dropped[..] else { panic!("one goes: {:?}", output.dropped) };
+    assert_eq!(dropped.rule, "chinese.quality.chars");
+    assert!(dropped.detail.ends_with("after repeated pieces were cut out"), "{}", dropped.detail);
+}

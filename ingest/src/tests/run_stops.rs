@@ -87,8 +87,16 @@ fn a_run_that_is_stopped_anywhere_goes_on_to_the_same_bytes() {
     run_in(&whole, &job, 1, &note).unwrap();
     let (whole, phases) = (read_output(&whole).bytes, phases.into_inner().unwrap());
     let all: BTreeSet<&str> = phases.iter().copied().collect();
-    let expected =
-        ["reading", "equal documents", "sketches", "reading pairs", "comparing pairs", "repeated pieces", "writing"];
+    let expected = [
+        "reading",
+        "equal documents",
+        "sketches",
+        "reading pairs",
+        "comparing pairs",
+        "cutting",
+        "repeated pieces",
+        "writing",
+    ];
     assert_eq!(all, BTreeSet::from(expected));
     let mut stopped_in = BTreeSet::new();
     for (point, phase) in phases.iter().enumerate() {

@@ -44,6 +44,8 @@ pub(super) fn compare(places: &Places, environments: &mut Environments) -> anyho
     let mut scores = Scores::new();
     run_ours(places, "oracle", &oracle)?;
     scores.insert(OURS.to_owned(), score(places)?);
+    run_ours(places, "oracle-titled", &oracle)?;
+    scores.insert(format!("{OURS} with titles"), score(places)?);
     for system in SYSTEMS.iter().chain([&PRECISE]).filter(|system| system.driver == DRIVER) {
         let Ok(python) = environments.python(system.environment) else { continue };
         match run_driver(places, system, &python, "oracle", &oracle, f64::INFINITY) {
