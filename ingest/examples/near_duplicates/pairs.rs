@@ -5,9 +5,9 @@
 //! set are put in one order, the rarest of the corpus first. Two sets whose Jaccard similarity is at least `t`, the
 //! smaller of `m` shingles and the larger of `n`, share at least `t n` and at least `2 t m / (1 + t)` shingles, hence
 //! one of the first `n - ceil(t n) + 1` of the larger and the first `m - ceil(2 t m / (1 + t)) + 1` of the smaller: if
-//! they shared none there, all that they share would be rarest-last in one of them, and there is no room for so many.
-//! Every pair that shares such a shingle is counted out in full. No list is cut off, so a pair that shares nothing but
-//! the most frequent shingles is found as well.
+//! they shared none there, all that they share would stand behind the beginning of one of them, where there is no room
+//! for so many. Every pair that shares such a shingle is counted out in full. No list is cut off, so a pair that
+//! shares nothing but the most frequent shingles is found as well.
 //!
 //! [`plain_pairs`] compares each set with every other one, and knows neither hashes nor prefixes: its shingles are
 //! text.

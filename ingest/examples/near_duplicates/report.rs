@@ -348,12 +348,13 @@ fn conclusion(settings: &Settings, found: &[Found]) -> String {
          {N_DRAWS} draws beyond it, the nearest {most_off}, as chance would have it. The mean of {N_DRAWS} draws, \
          with errors ten times smaller, resolves a difference that one draw cannot: it lies between {low:.1} and \
          +{high:.1} points of the formula, below it where pairs are rarely proposed and above it where they nearly \
-         always are, and separate hash functions do not show it. That is how the sketch is made and no fault: in one \
-         round each shingle goes to one entry only, so the entries of a sketch are drawn without replacement and \
-         agree a little more evenly than independent ones; the curve is a little steeper than the formula, on the \
-         good side at both ends, and the more so the fewer shingles there are. What is dropped equals the slow twin \
-         in every document, every drop is right by the exact list, and verifying is what makes it so: unverified, {} \
-         would have gone for one that they are not {} similar to.\n",
+         always are. That is how the sketch is made and no fault: in one round each shingle goes to one entry only, so \
+         the entries of a sketch are drawn without replacement and agree a little more evenly than independent ones. \
+         The curve is a little steeper than the formula, which is the good side at both ends, most so for documents \
+         with about as many shingles as the sketch has entries; MinHash with a separate hash for every entry would \
+         follow the formula, at many times the cost. What is dropped equals the slow twin in every document, every \
+         drop is right by the exact list, and verifying is what makes it so: unverified, {} would have gone for one \
+         that they are not {} similar to.\n",
         zs.len(),
         offs.len(),
         kept.join(" and "),
@@ -379,7 +380,7 @@ fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
