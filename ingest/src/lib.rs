@@ -68,7 +68,8 @@ pub use decontaminate::{
     Coverage, Decontamination, Decontaminator, EvaluationError, EvaluationItem, EvaluationSet, Hit, read_items,
 };
 pub use duplicates::{
-    Duplicates, Fingerprint, NearDuplicates, RepeatedPieces, RepeatedSpans, Repeats, fingerprint, proposed,
+    Duplicates, Fingerprint, NearDuplicates, RepeatedPieces, RepeatedSpans, Repeats, band_keys, fingerprint, proposed,
+    shingles,
 };
 pub use explain::explain;
 pub use fasttext::FastText;

@@ -17,6 +17,7 @@ mod demo_corpus;
 mod funnel;
 mod language_table;
 mod large_corpus;
+mod near_duplicates;
 mod packages;
 mod peers;
 mod setup;
@@ -71,6 +72,9 @@ enum Command {
         /// Folder of OpenCC's dictionaries
         opencc: PathBuf,
     },
+    /// Compare near duplicates of the large corpus with a search that misses nothing, and write docs/near-duplicates.md
+    /// (ten minutes, 8 GB of memory)
+    NearDuplicates,
     /// Install the rivals of a stage in throw-away environments and measure them beside us in one run
     Peers(peers::Arguments),
 }
@@ -105,6 +109,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::LanguageTable { lingua, summaries, opencc } => {
             language_table::make(&root.join("ingest/src/language"), &lingua, &summaries, &opencc)
         }
+        Command::NearDuplicates => near_duplicates::run(&root),
         Command::Peers(arguments) => peers::run(&root, &arguments),
     }
 }

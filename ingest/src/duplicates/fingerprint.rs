@@ -78,6 +78,11 @@ fn push_lower(folded: &mut Vec<u8>, char: char) {
 }
 
 impl Fingerprint {
+    /// One key a band: documents that share one are compared. None where near duplicates aren't looked for.
+    pub fn bands(&self) -> &[u64] {
+        &self.bands
+    }
+
     /// Numbers in a row.
     pub(crate) fn width(config: &Duplicates) -> usize {
         N_HEAD + config.near.as_ref().map_or(0, |near| near.bands.get() as usize)

@@ -25,9 +25,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) use find::{ByShard, Candidates, Comparable, Duplicate, Found, Positions, Relation, find_duplicates};
 pub use fingerprint::{Fingerprint, fingerprint};
 pub(crate) use repeats::{find_repeats, remove_repeats};
-#[cfg(test)]
-pub(crate) use shingles::shingles;
-pub use sketch::proposed;
+pub use shingles::shingles;
+pub use sketch::{band_keys, proposed};
 #[cfg(test)]
 pub(crate) use sketch::{jaccard, sketch};
 

@@ -27,7 +27,7 @@ const FOLD: [u8; 128] = {
 
 /// The hashes of a text's n-grams, in order and with repetitions. A text of fewer than `n` units is one shingle, a text
 /// without units has none.
-pub(crate) fn shingles(text: &str, unit: Unit, n: usize) -> Vec<u64> {
+pub fn shingles(text: &str, unit: Unit, n: usize) -> Vec<u64> {
     assert!(n > 0, "a shingle holds something");
     let mut units = Vec::with_capacity(text.len() / 5);
     for_each_unit(text, unit, |hash, _| units.push(hash));

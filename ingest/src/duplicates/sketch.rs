@@ -4,7 +4,8 @@
 //! Sketches follow Dahlgaard, Knudsen and Thorup, "Fast Similarity Sketching" (FOCS 2017): entry `i` of two sketches
 //! agrees with probability J, as with `k` separate hash functions, but at O(shingles + k log k) instead of
 //! O(shingles * k). Entries are grouped in bands of rows. Two documents that agree on a whole band are a pair to compare:
-//! with `b` bands of `r` rows a pair at J is proposed with probability 1 - (1 - J^r)^b ([`proposed`]).
+//! with `b` bands of `r` rows a pair at J is proposed with probability 1 - (1 - J^r)^b ([`proposed`]). The true curve is a
+//! little steeper, since in one round each shingle goes to one entry only; `docs/near-duplicates.md` has it measured.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -46,7 +47,7 @@ pub(crate) fn sketch(shingles: &[u64], n_hashes: usize) -> Vec<u64> {
 }
 
 /// One key a band; none for a text without shingles. Documents of different `scope` never share a key.
-pub(crate) fn band_keys(shingles: &[u64], n_bands: usize, n_rows: usize, scope: u64) -> Vec<u64> {
+pub fn band_keys(shingles: &[u64], n_bands: usize, n_rows: usize, scope: u64) -> Vec<u64> {
     if shingles.is_empty() {
         return Vec::new();
     }
