@@ -38,13 +38,14 @@ pub fn explain(sources: &[Source], config: &IngestConfig) -> String {
 }
 
 fn push_reading(plan: &mut String, config: &IngestConfig) {
-    let ReadLimits { record_bytes_max, expansion_max, damaged_chars_max } = config.reading;
+    let ReadLimits { record_bytes_max, expansion_max, zstd_window_max, damaged_chars_max } = config.reading;
     push(
         plan,
         &format!(
-            "unreadable: records of more than {} bytes, files that unpack to more than {expansion_max} times their size, texts of which \
+            "unreadable: records of more than {} bytes, files that unpack to more than {expansion_max} times their size \
+             or need a window of more than {} for it, texts of which \
              more than {} is damaged; an error beyond {} of them",
-            record_bytes_max.0, damaged_chars_max.0, config.bad_records_max,
+            record_bytes_max.0, zstd_window_max, damaged_chars_max.0, config.bad_records_max,
         ),
     );
     push(plan, &format!("urls.blocked: {}", if config.urls.is_some() { "by a list" } else { "none" }));

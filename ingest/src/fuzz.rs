@@ -2,7 +2,7 @@
 //!
 //! Not a part of the interface. Limits are small, so that an input of a few kilobytes reaches them.
 
-use corpus::{Count, Kind, Share};
+use corpus::{ByteSize, Count, Kind, Share};
 
 use crate::config::{Content, Reading, Source};
 use crate::read::{ReadError, ReadLimits, RecordReader, read_documents};
@@ -39,8 +39,12 @@ pub fn forgive_guarded_panics() {
 /// If a reader is wrong about itself: a record passed over that is not the one that would have been read.
 pub fn read(format: &str, name: &str, bytes: &[u8]) -> Vec<(String, Result<String, String>)> {
     let source = source_of(format);
-    let limits =
-        ReadLimits { record_bytes_max: Count(1 << 20), expansion_max: Count(100), damaged_chars_max: Share(0.002) };
+    let limits = ReadLimits {
+        record_bytes_max: Count(1 << 20),
+        expansion_max: Count(100),
+        zstd_window_max: ByteSize(8 << 20),
+        damaged_chars_max: Share(0.002),
+    };
     let new_reader = || RecordReader::of_memory(&source, name, bytes.to_vec(), limits);
     let Ok(mut reader) = new_reader() else { return Vec::new() };
     let mut found = Vec::new();

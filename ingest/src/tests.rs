@@ -143,6 +143,7 @@ promotion_max = 20.0
 [ingest.reading]
 record_bytes_max = "16M"
 expansion_max = 1000
+zstd_window_max = "128MiB"
 damaged_chars_max = 0.002
 
 [ingest.normalise]

@@ -3,22 +3,27 @@
 //! Members are either joined, as if the file were one stream, or handed out one at a time: a crawl archive has one for
 //! each record, so that damage ends with its member and reading goes on with the next, which [`Members::find_next`]
 //! looks for. A file that unpacks to more than the limit says (a decompression bomb) stops there. Memory: two buffers
-//! and the decoder's window, which for Zstandard is as wide as the file asks for, 2 GiB at most (`--long=31`).
+//! and the decoder's window, which for Zstandard is as wide as the file asks for, up to a limit.
 
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::mem;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bzip2::bufread::BzDecoder;
 use flate2::bufread::GzDecoder;
 
+use super::ReadLimits;
 use super::files::Origin;
 
 const BUFFER_BYTES: usize = 1 << 18;
 
-/// `zstd --long=31` is the widest window there is, and real dumps use it.
-const ZSTD_WINDOW_LOG_MAX: u32 = 31;
+/// The widest window there is (`zstd --long=31`), and the narrowest that a decoder can be held to.
+const ZSTD_WINDOW_LOGS: RangeInclusive<u32> = 10..=31;
+
+/// What the library says of a frame with a wider window.
+const ZSTD_WINDOW_ERROR: &str = "requires too much memory";
 
 /// A file may unpack to so much whatever its size: short files are often one character repeated.
 pub(super) const EXPANSION_GRACE: u64 = 16 << 20;
@@ -85,7 +90,7 @@ pub(super) struct Members {
     n_unpacked: u64,
     n_reread: u64,
     n_bytes: u64,
-    expansion_max: u64,
+    limits: ReadLimits,
 }
 
 impl Members {
@@ -96,7 +101,7 @@ impl Members {
         origin: Origin,
         name: &str,
         is_joined: bool,
-        expansion_max: u64,
+        limits: &ReadLimits,
         n_bytes_read: Arc<AtomicU64>,
     ) -> io::Result<Self> {
         let mut raw = Raw { origin, offset: 0, n_counted: 0, n_bytes_read };
@@ -113,7 +118,7 @@ impl Members {
             n_unpacked: 0,
             n_reread: 0,
             n_bytes,
-            expansion_max,
+            limits: *limits,
         })
     }
 
@@ -149,7 +154,9 @@ impl Members {
             Compression::Bzip2 => Decoder::Bzip2(Box::new(BzDecoder::new(input))),
             Compression::Zstandard => match zstd::Decoder::try_with_buffer(input) {
                 Ok(mut decoder) => {
-                    decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).expect("no frame has begun, and 31 is allowed");
+                    let log = self.limits.zstd_window_max.0.max(1).ilog2();
+                    let log = log.clamp(*ZSTD_WINDOW_LOGS.start(), *ZSTD_WINDOW_LOGS.end());
+                    decoder.window_log_max(log).expect("no frame has begun, and the limit is within the library's");
                     Decoder::Zstandard(Box::new(if is_joined { decoder } else { decoder.single_frame() }))
                 }
                 Err((input, error)) => {
@@ -212,7 +219,10 @@ impl Members {
         if error.raw_os_error().is_some() {
             Fault::Disk(error)
         } else if self.is_bomb() {
-            Fault::Hopeless(format!("unpacks to more than {} times its size", self.expansion_max))
+            Fault::Hopeless(format!("unpacks to more than {} times its size", self.limits.expansion_max.0))
+        } else if error.to_string().contains(ZSTD_WINDOW_ERROR) {
+            let window = self.limits.zstd_window_max;
+            Fault::Hopeless(format!("needs a window wider than reading.zstd_window_max, {window}, to be unpacked"))
         } else if error.kind() == io::ErrorKind::UnexpectedEof {
             Fault::Damaged("is cut off: its compressed data has no end".to_owned())
         } else {
@@ -228,7 +238,7 @@ impl Members {
             Decoder::Zstandard(decoder) => decoder.get_ref().get_ref().offset,
             Decoder::Bzip2(decoder) => decoder.get_ref().get_ref().offset,
         };
-        self.n_unpacked > self.expansion_max.saturating_mul(n_packed).saturating_add(EXPANSION_GRACE)
+        self.n_unpacked > self.limits.expansion_max.0.saturating_mul(n_packed).saturating_add(EXPANSION_GRACE)
     }
 
     fn n_reread_max(&self) -> u64 {

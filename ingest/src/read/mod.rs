@@ -31,7 +31,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use corpus::{Count, Share};
+use corpus::{ByteSize, Count, Share};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -64,6 +64,9 @@ pub struct ReadLimits {
     pub record_bytes_max: Count,
     /// A file that unpacks to more than so many times its size (and 16 MiB) is a decompression bomb.
     pub expansion_max: Count,
+    /// The widest window of a Zstandard file, all of which the decoder holds: 128 MiB is what the tool itself takes without being
+    /// asked; dumps made with `--long=31` need 2 GiB.
+    pub zstd_window_max: ByteSize,
     /// Share of a page's or text's characters that may be damaged, each replaced by U+FFFD.
     pub damaged_chars_max: Share,
 }
@@ -236,7 +239,7 @@ fn begin<'a>(
         }
     };
     let is_joined = source.reading != Reading::Warc;
-    let members = Members::open(origin, &file.relative, is_joined, limits.expansion_max.0, Arc::clone(n_bytes_read));
+    let members = Members::open(origin, &file.relative, is_joined, limits, Arc::clone(n_bytes_read));
     let members = members.map_err(|error| io_error(&file.path, error))?;
     let cut = match &source.reading {
         Reading::Warc => Cut::Archive(Box::new(Archive::new(members))),

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use corpus::{Count, Share};
+use corpus::{ByteSize, Count, Share};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use proptest::prelude::*;
@@ -43,7 +43,12 @@ fn source(folder: &Path, path: &str, format: &str, separator: Option<&str>) -> V
 type Records = Vec<(String, Result<String, String>)>;
 
 fn limits(n_bytes_max: u64) -> ReadLimits {
-    ReadLimits { record_bytes_max: Count(n_bytes_max), expansion_max: Count(1000), damaged_chars_max: Share(0.002) }
+    ReadLimits {
+        record_bytes_max: Count(n_bytes_max),
+        expansion_max: Count(1000),
+        zstd_window_max: ByteSize(128 << 20),
+        damaged_chars_max: Share(0.002),
+    }
 }
 
 fn read_all(sources: &[Source], n_bytes_max: u64) -> (Records, Option<ReadError>) {
@@ -241,4 +246,12 @@ proptest! {
             .collect();
         prop_assert_eq!(records, expected);
     }
+}
+
+#[test]
+fn a_window_wider_than_the_limit_is_named_and_not_made() {
+    let window = include_bytes!("../../../fuzz/seeds/text/two-gigabyte-window");
+    let found = crate::fuzz::read("text", "file", window);
+    let [(_, Err(what))] = &found[..] else { panic!("{found:?}") };
+    assert!(what.contains("needs a window wider than reading.zstd_window_max, 8MiB"), "{what}");
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use corpus::{Count, Share};
+use corpus::{ByteSize, Count, Share};
 use serde_json::Value;
 
 use super::sources;
@@ -30,6 +30,7 @@ fn rows(record_bytes_max: u64, n_skipped: u64) -> Vec<(String, Result<Value, Str
     let limits = ReadLimits {
         record_bytes_max: Count(record_bytes_max),
         expansion_max: Count(1000),
+        zstd_window_max: ByteSize(128 << 20),
         damaged_chars_max: Share(0.0),
     };
     let path = folder.path().join("table.parquet");
