@@ -42,11 +42,11 @@ pub(crate) fn draw(found: &[Found]) -> String {
          font-size=\"14\" role=\"img\" aria-label=\"Share of pairs proposed over their similarity\">\n"
     );
     for (index, group) in found.iter().filter_map(|found| found.groups.first()).enumerate() {
-        draw_panel(&mut svg, &Panel { left: 48.0 + index as f64 * (PANEL_WIDTH + 70.0) }, group);
+        draw_panel(&mut svg, &Panel { left: 56.0 + index as f64 * (PANEL_WIDTH + 68.0) }, group);
     }
     let curves = found.first().and_then(|found| found.groups.first()).map_or(&[][..], |group| &group.curves);
     for (index, (curve, color)) in curves.iter().zip(COLORS).enumerate() {
-        let x = 48.0 + index as f64 * 174.0;
+        let x = 56.0 + index as f64 * 172.0;
         let name = format!("{} bands of {}", curve.bands.n_bands, curve.bands.n_rows);
         line(&mut svg, (x, 412.0), (x + 22.0, 412.0), color, 2.5);
         text(&mut svg, (x + 30.0, 417.0), "start", &name);

@@ -11,6 +11,9 @@ use crate::{Found, Group, PUBLISHED};
 /// The bins by which sizes are compared: where the bands decide.
 const STEEP: std::ops::Range<usize> = 8..12;
 
+/// The part of a bell curve that lies more than two deviations off.
+const BEYOND_TWO: f64 = 0.0455;
+
 /// Characters of a line of prose.
 const LINE: usize = 120;
 
@@ -344,8 +347,8 @@ fn conclusion(settings: &Settings, found: &[Found]) -> String {
     format!(
         "## Conclusion\n\n\
          Pairs are proposed as often as the bands promise. Of {} bins that can tell something {n_beyond} are more \
-         than two errors off, {most:.1} at most; of {} curves as wholes, the one farthest off has {least_off} of \
-         {N_DRAWS} draws beyond it, the nearest {most_off}, as chance would have it. The mean of {N_DRAWS} draws, \
+         than two errors off ({:.0} would be by chance), {most:.1} at most; of {} curves as wholes, the one farthest \
+         off has {least_off} of {N_DRAWS} draws beyond it, the nearest {most_off}. The mean of {N_DRAWS} draws, \
          with errors ten times smaller, resolves a difference that one draw cannot: it lies between {low:.1} and \
          +{high:.1} points of the formula, below it where pairs are rarely proposed and above it where they nearly \
          always are. That is how the sketch is made and no fault: in one round each shingle goes to one entry only, so \
@@ -356,6 +359,7 @@ fn conclusion(settings: &Settings, found: &[Found]) -> String {
          drop is right by the exact list, and verifying is what makes it so: unverified, {} would have gone for one \
          that they are not {} similar to.\n",
         zs.len(),
+        BEYOND_TWO * zs.len() as f64,
         offs.len(),
         kept.join(" and "),
         settings.near().jaccard_min.0,
