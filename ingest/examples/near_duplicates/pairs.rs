@@ -147,12 +147,22 @@ pub(crate) fn plain_pairs(texts: &[&str], unit: Unit, n_units: usize, least: f64
     (0..sets.len()).into_par_iter().flat_map_iter(of_later).collect()
 }
 
-/// Runs of `n` words, or of characters, in lower case and without marks; a shorter text is one.
+fn is_han(char: char) -> bool {
+    let blocks = ['\u{3400}'..='\u{4DBF}', '\u{4E00}'..='\u{9FFF}', '\u{F900}'..='\u{FAFF}', '\u{20000}'..='\u{3FFFD}'];
+    "々〇".contains(char) || blocks.iter().any(|block| block.contains(&char))
+}
+
+/// Runs of `n` words, or of characters, in lower case and without marks; a shorter text is one. Each Han character among words
+/// is a word.
 fn plain_shingles(text: &str, unit: Unit, n: usize) -> BTreeSet<String> {
     let is_letter = |char: &char| char.is_alphanumeric();
     let lower = |word: &str| word.chars().filter(is_letter).flat_map(char::to_lowercase).collect::<String>();
     let units: Vec<String> = match unit {
-        Unit::Words => text.split_whitespace().map(lower).filter(|word| !word.is_empty()).collect(),
+        Unit::Words => {
+            let apart = |char| if is_han(char) { format!(" {char} ") } else { char.to_string() };
+            let apart: String = text.chars().map(apart).collect();
+            apart.split_whitespace().map(lower).filter(|word| !word.is_empty()).collect()
+        }
         Unit::Characters => text.chars().filter(is_letter).map(|char| char.to_lowercase().collect()).collect(),
     };
     units.windows(n.min(units.len()).max(1)).map(|units| units.join(" ")).collect()
