@@ -170,14 +170,14 @@ fn whole_sentences(text: &str, units: &[(usize, usize)], windows: &[usize], n: u
 /// Where a sentence ends in what stands between two words: behind its mark and the quotes and brackets that close with it, so
 /// that what opens the next sentence stays with that one.
 fn sentence_end(between: &str) -> Option<usize> {
-    let ends = between.char_indices().filter(|&(at, char)| match char {
+    let mut ends = between.char_indices().filter(|&(at, char)| match char {
         '。' | '！' | '？' | '；' | '…' | '!' | '?' | ';' => true,
         // A line end alone may stand anywhere in a sentence; a blank line ends one.
         '\n' => between[..at].trim_end_matches([' ', '\t']).ends_with('\n'),
         '.' => between[at + 1..].starts_with(|next: char| next.is_whitespace() || is_closing(next)),
         _ => false,
     });
-    let (at, mark) = ends.last()?;
+    let (at, mark) = ends.next_back()?;
     let behind = at + mark.len_utf8();
     let closed = if mark == '\n' { &between[behind..] } else { between[behind..].trim_start_matches(is_closing) };
     Some(between.len() - closed.len())
