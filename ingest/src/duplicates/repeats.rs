@@ -2,7 +2,7 @@
 //!
 //! Every piece of every document that is left is hashed, the hashes are sorted, and of the pieces with one hash all but the
 //! first few go. Whatever is cut out still stands somewhere: an earlier copy was cut only because of a still earlier one, and where
-//! a document goes as a whole for what was cut out of it, the pieces are looked for again without it ([`crate::run`]).
+//! a document goes as a whole for what was cut out of it, the pieces are looked for again without it (`run/decide.rs`).
 //! Spans are found wherever they begin and end, as with a suffix array (Lee et al., "Deduplicating Training Data Makes
 //! Language Models Better", arXiv 2107.06499), and cut as far as whole sentences or lines go, but by the hash of each window of as many units as the shortest span has, so
 //! that it can be done outside of memory and never cuts a character. Two different windows share a 64-bit hash with a
