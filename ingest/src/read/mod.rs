@@ -38,6 +38,7 @@ use serde_json::Value;
 pub(crate) use self::documents::{Bad, Found, read_documents};
 pub use self::files::ReadError;
 pub(crate) use self::files::{SourceFile, list_files};
+pub(crate) use self::parquet::is_guarded;
 #[cfg(test)]
 pub(crate) use self::{
     charset::{CharsetError, decode_page, decode_text},

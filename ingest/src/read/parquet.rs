@@ -6,6 +6,7 @@
 //! cannot be decoded is one bad record that says how many rows are lost; reading goes on with the next row group. Memory: a
 //! page of each column in use, and rows of at most [`BATCH_BYTES`].
 
+use std::cell::Cell;
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -204,9 +205,21 @@ pub(super) fn n_bytes(row: &Value) -> usize {
     }
 }
 
+thread_local! {
+    static IS_GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a panic of this thread would be caught here, and be a damaged file.
+pub(crate) fn is_guarded() -> bool {
+    IS_GUARDED.get()
+}
+
 /// What the decoder panics on is a damaged file, not our end.
 fn guarded<T>(decode: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| Err("the decoder failed".to_owned()))
+    IS_GUARDED.set(true);
+    let decoded = catch_unwind(AssertUnwindSafe(decode));
+    IS_GUARDED.set(false);
+    decoded.unwrap_or_else(|_| Err("the decoder failed".to_owned()))
 }
 
 fn read_footer(file: &Opened) -> Result<ArrowReaderMetadata, String> {
