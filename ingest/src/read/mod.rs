@@ -20,6 +20,7 @@ mod http;
 mod layers;
 mod markdown;
 mod mediawiki;
+mod page_deltas;
 mod page_headers;
 mod parquet;
 mod pieces;

@@ -28,6 +28,9 @@ const PAGE_BYTES_MAX: i64 = 256 << 20;
 /// Headers are read from the disk in pieces of so many bytes.
 const WINDOW_BYTES: u64 = 512;
 
+/// DELTA_LENGTH_BYTE_ARRAY: texts whose lengths stand in front of them all.
+const ENCODING_LENGTHS: i64 = 6;
+
 /// DELTA_BYTE_ARRAY, in which a value repeats the beginning of the one before it.
 const ENCODING_DELTA: i64 = 7;
 
@@ -38,6 +41,8 @@ pub(super) struct Pages {
     pub(super) n_bytes_max: u64,
     /// Values, missing ones among them.
     pub(super) n_values: u64,
+    /// Counts stand inside pages.
+    pub(super) has_lengths: bool,
     /// A value may be longer than its share of the page.
     pub(super) has_deltas: bool,
 }
@@ -54,7 +59,10 @@ pub(super) fn check_pages(file: &impl ChunkReader, start: u64, n_bytes: u64) -> 
             [2] => sizes[0] = Some(value),
             [3] => sizes[1] = Some(value),
             [5, 1] | [8, 1] => pages.n_values += u64::try_from(value).unwrap_or(u64::from(u32::MAX)),
-            [5, 2] | [8, 4] => pages.has_deltas |= value == ENCODING_DELTA,
+            [5, 2] | [8, 4] => {
+                pages.has_lengths |= matches!(value, ENCODING_LENGTHS | ENCODING_DELTA);
+                pages.has_deltas |= value == ENCODING_DELTA;
+            }
             _ => {}
         })?;
         let [Some(n_unpacked), Some(n_packed)] = sizes else { return Err("a page has no size".to_owned()) };

@@ -2,9 +2,9 @@
 //!
 //! Only the columns that the templates name are read, a few rows at a time. Texts are taken as views into their page, so
 //! that a value which a dictionary repeats a million times is held once. What a file claims about its pages is checked
-//! before they are unpacked (`page_headers.rs`), since the claims of a damaged file can be anything. A row group that
-//! cannot be decoded is one bad record that says how many rows are lost; reading goes on with the next row group. Memory: a
-//! page of each column in use, and rows of at most [`BATCH_BYTES`].
+//! before they are decoded (`page_headers.rs`, `page_deltas.rs`), since the claims of a damaged file can be anything. A row
+//! group that cannot be decoded is one bad record that says how many rows are lost; reading goes on with the next row
+//! group. Memory: a page of each column in use, and rows of at most [`BATCH_BYTES`].
 
 use std::cell::Cell;
 use std::io::Read;
@@ -30,6 +30,7 @@ use serde_json::{Map, Number, Value};
 
 use super::files::Origin;
 use super::layers::EXPANSION_GRACE;
+use super::page_deltas::check_deltas;
 use super::page_headers::{Pages, check_pages, check_schema};
 use super::{Numbered, Payload};
 use crate::config::Reading;
@@ -288,6 +289,9 @@ fn open_group(
         if is_listed && (pages.n_values > LISTED_VALUES_MAX || pages.has_deltas) {
             let what = if pages.has_deltas { "DELTA_BYTE_ARRAY inside lists" } else { "too many values inside lists" };
             return Err(format!("column {:?} has {what}", schema.column(leaf).path().string()));
+        }
+        if pages.has_lengths {
+            check_deltas(&Arc::new(file.clone()), column, n_rows_of(metadata, index) as usize)?;
         }
     }
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file.clone(), metadata.clone());
