@@ -1,7 +1,7 @@
 //! Readers: every way a file can be cut, broken or too large, and the places that errors name.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -197,6 +197,19 @@ fn a_record_that_is_too_long_is_skipped_and_the_next_is_read() {
     fs::write(folder.path().join("page"), "y".repeat(11)).unwrap();
     let (records, _) = read_all(&source(folder.path(), "page", "html", None), 10);
     assert_eq!(records, [("page".to_owned(), Err("is longer than 10 bytes".to_owned()))]);
+}
+
+#[test]
+fn a_line_of_two_gigabytes_is_one_bad_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut file = fs::File::create(folder.path().join("long")).unwrap();
+    file.set_len(2 << 30).unwrap();
+    file.seek(SeekFrom::End(0)).unwrap();
+    file.write_all(b"\nb\n").unwrap();
+    let (records, error) = read_all(&source(folder.path(), "long", "jsonl", None), 1 << 20);
+    assert!(error.is_none());
+    let found: Vec<_> = records.into_iter().map(|(_, bytes)| bytes).collect();
+    assert_eq!(found, [Err(format!("is longer than {} bytes", 1 << 20)), Ok("b".to_owned())]);
 }
 
 #[test]
