@@ -49,7 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "version": env!("CARGO_PKG_VERSION"),
         "remark": format!("{n_tokens} tokens"),
     });
-    println!("{result} {:?}", tokenize::COUNT);
+    println!("{result}");
     Ok(())
 }
 

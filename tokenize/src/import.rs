@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustc_hash::FxHashMap;
 
+use crate::pattern::Pattern;
 use crate::vocabulary::{Vocabulary, VocabularyError};
 
 /// The ranks of GPT-3.5 and GPT-4. Where they come from is told in `vocabularies/NOTICE`.
@@ -14,11 +15,11 @@ const CL100K_BASE: &[u8] = include_bytes!("../vocabularies/cl100k_base.tiktoken.
 /// The built-in vocabulary `cl100k_base` with our special tokens after its 100,256 ranks. Takes a moment to build: keep it.
 pub fn cl100k_base() -> Vocabulary {
     let file = zstd::decode_all(CL100K_BASE).expect("the built-in file is whole: a test reads it");
-    read_tiktoken(&file, "cl100k_base").expect("the built-in file is a vocabulary: a test reads it")
+    read_tiktoken(&file, "cl100k_base", Pattern::Cl100k).expect("the built-in file is a vocabulary: a test reads it")
 }
 
-/// Reads a rank file. `source` is what errors call it.
-pub fn read_tiktoken(file: &[u8], source: &str) -> Result<Vocabulary, ImportError> {
+/// Reads a rank file, which does not say by which pattern its texts are cut. `source` is what errors call it.
+pub fn read_tiktoken(file: &[u8], source: &str, pattern: Pattern) -> Result<Vocabulary, ImportError> {
     let at_line = |(line, cause)| ImportError::Line { source_name: source.into(), line, cause };
     let mut lines = read_lines(file).map_err(at_line)?;
     check_distinct(&lines).map_err(at_line)?;
@@ -27,7 +28,7 @@ pub fn read_tiktoken(file: &[u8], source: &str) -> Result<Vocabulary, ImportErro
         return Err(ImportError::MissingRank { source_name: source.into(), rank });
     }
     let tokens: Vec<Vec<u8>> = lines.into_iter().map(|(token, _)| token).collect();
-    Vocabulary::new(&tokens).map_err(|cause| ImportError::Vocabulary { source_name: source.into(), cause })
+    Vocabulary::new(pattern, &tokens).map_err(|cause| ImportError::Vocabulary { source_name: source.into(), cause })
 }
 
 /// Why a rank file cannot be used.

@@ -17,23 +17,30 @@
 //!
 //! [`make_tokenizer`] and [`tokenize`] are the two stages: `tokenizer/` and `tokens/`.
 
+mod borders;
 mod bpe;
+mod cache;
+mod characters;
 mod config;
-mod export;
+mod encoder;
 mod import;
+mod pattern;
 mod run;
 mod scanner;
+mod tokenizer_json;
 mod train;
+mod trie;
 mod vocabulary;
 
-pub use bpe::Encoder;
 pub use config::{RawTokenizer, TokenizerConfig};
-pub use export::{TokenizerJsonError, from_tokenizer_json, to_tokenizer_json};
+pub use encoder::Encoder;
 pub use import::{ImportError, LineError, cl100k_base, read_tiktoken};
+pub use pattern::{OtherPattern, Pattern};
 pub use run::{
     TOKENIZER_FORMAT, TokenizeError, load_tokenizer, make_tokenizer, n_ids, token_lengths, tokenize, tokenizer_parents,
 };
-pub use scanner::{Pretokens, pretokens};
+pub use scanner::pretokens;
+pub use tokenizer_json::{TokenizerJsonError, from_tokenizer_json, to_tokenizer_json};
 pub use train::{TrainError, train};
 pub use vocabulary::{StreamDecoder, TokenId, Vocabulary, VocabularyError, decode};
 

@@ -12,10 +12,11 @@ use rayon::prelude::*;
 use serde_json::json;
 use thiserror::Error;
 
-use crate::bpe::Encoder;
 use crate::config::TokenizerConfig;
-use crate::export::{TokenizerJsonError, from_tokenizer_json, to_tokenizer_json};
+use crate::encoder::Encoder;
 use crate::import::{ImportError, cl100k_base, read_tiktoken};
+use crate::pattern::Pattern;
+use crate::tokenizer_json::{TokenizerJsonError, from_tokenizer_json, to_tokenizer_json};
 use crate::train::{TrainError, train};
 use crate::vocabulary::Vocabulary;
 
@@ -67,13 +68,13 @@ pub fn make_tokenizer(
     let parents = tokenizer_parents(out, config)?;
     let vocabulary = match config {
         TokenizerConfig::Cl100kBase => cl100k_base(),
-        TokenizerConfig::RankFile(path) => read_tiktoken(&read(path)?, &path.display().to_string())?,
+        TokenizerConfig::RankFile(path) => read_tiktoken(&read(path)?, &path.display().to_string(), Pattern::Cl100k)?,
         TokenizerConfig::TokenizerJson(path) => parse_tokenizer(path)?,
         TokenizerConfig::Train { ids, sample_bytes, language } => {
             let documents = out.join("documents");
             let texts =
                 sample(&Manifest::read(&documents)?.paths(&documents), *sample_bytes, language, seed, held_out)?;
-            train(&texts.iter().map(String::as_str).collect::<Vec<_>>(), *ids as usize, progress)?
+            train(Pattern::Bilingual, &texts.iter().map(String::as_str).collect::<Vec<_>>(), *ids as usize, progress)?
         }
     };
     let folder = StageFolder::begin(&out.join("tokenizer"))?;
@@ -110,7 +111,9 @@ pub fn n_ids(config: &TokenizerConfig) -> Result<u64, TokenizeError> {
     match config {
         TokenizerConfig::Cl100kBase => Ok(CL100K_IDS),
         TokenizerConfig::Train { ids, .. } => Ok(u64::from(*ids)),
-        TokenizerConfig::RankFile(path) => Ok(read_tiktoken(&read(path)?, &path.display().to_string())?.n_ids() as u64),
+        TokenizerConfig::RankFile(path) => {
+            Ok(read_tiktoken(&read(path)?, &path.display().to_string(), Pattern::Cl100k)?.n_ids() as u64)
+        }
         TokenizerConfig::TokenizerJson(path) => Ok(parse_tokenizer(path)?.n_ids() as u64),
     }
 }

@@ -16,6 +16,7 @@ use std::collections::hash_map::Entry;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
+use crate::pattern::Pattern;
 use crate::scanner::pretokens;
 use crate::vocabulary::{SPECIAL_NAMES, Vocabulary};
 
@@ -26,11 +27,16 @@ const PAIR_COUNT_MIN: u64 = 2;
 
 /// Learns a vocabulary of `size` ids, the bytes and the special tokens included, and tells `progress` how many merges
 /// are done. Uses the threads of the rayon pool it is called in.
-pub fn train(texts: &[&str], size: usize, progress: &(dyn Fn(usize) + Sync)) -> Result<Vocabulary, TrainError> {
+pub fn train(
+    pattern: Pattern,
+    texts: &[&str],
+    size: usize,
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<Vocabulary, TrainError> {
     let n_merges = size
         .checked_sub(N_BYTES + SPECIAL_NAMES.len())
         .ok_or(TrainError::SizeTooSmall { size, size_min: N_BYTES + SPECIAL_NAMES.len() })?;
-    let merges = learn_merges(&count_pretokens(texts), n_merges, progress)?;
+    let merges = learn_merges(&count_pretokens(&pattern, texts), n_merges, progress)?;
     if merges.len() < n_merges {
         return Err(TrainError::TooLittleText { size, size_reached: size - n_merges + merges.len() });
     }
@@ -38,7 +44,8 @@ pub fn train(texts: &[&str], size: usize, progress: &(dyn Fn(usize) + Sync)) -> 
     for &(left, right) in &merges {
         tokens.push([tokens[left as usize].as_slice(), &tokens[right as usize]].concat());
     }
-    let vocabulary = Vocabulary::new(&tokens).expect("every token was merged from two smaller ids, and only once");
+    let vocabulary =
+        Vocabulary::new(pattern, &tokens).expect("every token was merged from two smaller ids, and only once");
     for (&merge, id) in merges.iter().zip(N_BYTES as u32..) {
         debug_assert_eq!(vocabulary.index().merge(id), Some(merge), "the bytes of {id} give back its merge");
     }
@@ -73,9 +80,9 @@ pub enum TrainError {
 }
 
 /// The distinct pretokens in which there is anything to merge, by their bytes, with how often each occurs.
-fn count_pretokens<'t>(texts: &[&'t str]) -> Vec<(&'t [u8], u64)> {
+fn count_pretokens<'t>(pattern: &Pattern, texts: &[&'t str]) -> Vec<(&'t [u8], u64)> {
     let count = |mut counts: FxHashMap<&'t [u8], u64>, text: &&'t str| {
-        for piece in pretokens(text).filter(|piece| piece.len() > 1) {
+        for piece in pretokens(pattern, text).filter(|piece| piece.len() > 1) {
             *counts.entry(piece.as_bytes()).or_default() += 1;
         }
         counts
