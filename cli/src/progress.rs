@@ -49,6 +49,13 @@ impl Console {
         Progress { console: self, stage, bar, start: now, last_line: Mutex::new(now) }
     }
 
+    /// Lines for people, after a stage.
+    pub(crate) fn table(&self, text: &str) {
+        if !self.is_json {
+            eprint!("{text}");
+        }
+    }
+
     /// A stage that has nothing to do.
     pub(crate) fn skipped(&self, stage: &str) {
         if self.is_json {

@@ -1,15 +1,17 @@
 //! Runs the stages: skips what is done, starts what is not, and ends with what a person wants to know.
 
+use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::anyhow;
-use corpus::{Count, DOCUMENTS_FORMAT, FileError, Manifest, PACKED_FORMAT, Parent, TOKENS_FORMAT};
+use corpus::{Count, DOCUMENTS_FORMAT, FileError, Manifest, PACKED_FORMAT, Parent, TOKENS_FORMAT, Tally};
 use mixer::{MixJob, VALIDATION, packed_folder};
-use serde_json::{Value, json};
-use tokenize::{TOKENIZER_FORMAT, TokenizerConfig};
+use serde_json::json;
+use tokenize::{Compression, TOKENIZER_FORMAT, TokenizerConfig};
 
 use crate::args::Stage;
 use crate::failure::Failure;
@@ -145,8 +147,11 @@ impl<'a> Stages<'a> {
         let held_out = (&seed, self.run.eval.held_out.0);
         let settings = self.run.settings("tokenizer");
         let tell = |n_merges: usize| progress.set(n_merges as u64, "");
-        tokenize::make_tokenizer(self.out, &self.run.tokenizer, held_out, &settings, &tell)?;
-        progress.finish(&format!("{n_ids} ids"), json!({ "ids": n_ids }));
+        let sample = tokenize::make_tokenizer(self.out, &self.run.tokenizer, held_out, &settings, &tell)?;
+        progress.finish(&format!("{n_ids} ids"), json!({ "ids": n_ids, "sample": sample }));
+        if !sample.is_empty() {
+            self.console.table(&describe_compression(&sample));
+        }
         Ok(())
     }
 
@@ -161,11 +166,9 @@ impl<'a> Stages<'a> {
         let progress = self.console.start("tokenize", n_bytes, "bytes");
         let settings = self.run.settings("tokenize");
         tokenize::tokenize(self.out, &settings, &|_, n_bytes| progress.add(n_bytes))?;
-        let by_language = tokens_by_language(&Manifest::read(&self.out.join("tokens"))?);
-        progress.finish(
-            &describe_tokens(&by_language),
-            Value::from(by_language.iter().map(|row| row.3.clone()).collect::<Vec<_>>()),
-        );
+        let counts = Manifest::read(&self.out.join("tokens"))?.counts;
+        progress.finish(&describe_tokens(&counts), json!(counts));
+        self.console.table(&describe_counts(&counts));
         Ok(())
     }
 
@@ -317,25 +320,64 @@ fn total_bytes(sources: &[ingest::Source]) -> u64 {
     sources.iter().map(|source| size(&source.path)).sum()
 }
 
-/// Language, tokens, bytes per token, and the same as JSON.
-fn tokens_by_language(manifest: &Manifest) -> Vec<(String, u64, f64, Value)> {
-    let mut langs: Vec<&String> = manifest.counts.iter().map(|row| &row.lang).collect();
-    langs.dedup();
-    let row = |lang: &String| {
-        let sum =
-            |unit| manifest.counts.iter().filter(|row| row.lang == *lang).map(|row| row.amount(unit)).sum::<u64>();
-        let (tokens, bytes) = (sum("tokens"), sum("bytes"));
-        let ratio = bytes as f64 / tokens.max(1) as f64;
-        (lang.clone(), tokens, ratio, json!({ "lang": lang, "tokens": tokens, "bytes_per_token": ratio }))
+/// Tokens and bytes per token of each language.
+fn describe_tokens(counts: &[Tally]) -> String {
+    let mut langs: BTreeMap<&str, [u64; 2]> = BTreeMap::new();
+    for row in counts {
+        let [tokens, bytes] = langs.entry(&row.lang).or_default();
+        *tokens += row.amount("tokens");
+        *bytes += row.amount("bytes");
+    }
+    let describe = |(lang, [tokens, bytes]): (&str, [u64; 2])| {
+        format!("{lang} {} tokens of {:.2} bytes", Count(tokens), ratio(bytes, tokens))
     };
-    langs.into_iter().map(row).collect()
+    langs.into_iter().map(describe).collect::<Vec<_>>().join(", ")
 }
 
-fn describe_tokens(by_language: &[(String, u64, f64, Value)]) -> String {
-    let describe = |(lang, tokens, ratio, _): &(String, u64, f64, Value)| {
-        format!("{lang} {} tokens of {ratio:.2} bytes", Count(*tokens))
-    };
-    by_language.iter().map(describe).collect::<Vec<_>>().join(", ")
+/// Tokens, bytes per token and what the vocabulary does not know, by language, source and kind.
+fn describe_counts(counts: &[Tally]) -> String {
+    let mut text = format!(
+        "  {:<4} {:<12} {:<28} {:>10} {:>9} {:>12} {:>14}\n",
+        "lang", "kind", "source", "documents", "tokens", "bytes/token", "in parts"
+    );
+    for row in counts {
+        let _ = writeln!(
+            text,
+            "  {:<4} {:<12} {:<28} {:>10} {:>9} {:>12.2} {:>12.3} %",
+            row.lang,
+            row.kind,
+            row.source,
+            row.amount("documents"),
+            Count(row.amount("tokens")).to_string(),
+            ratio(row.amount("bytes"), row.amount("tokens")),
+            percent(row.amount("bytes_in_parts"), row.amount("bytes")),
+        );
+    }
+    text.push_str("  in parts: share of the bytes that are tokens by themselves although only parts of characters\n");
+    text
+}
+
+/// Bytes per token of the sample, beside cl100k's.
+fn describe_compression(sample: &[Compression]) -> String {
+    let mut text = format!(
+        "  {:<4} {:<28} {:>9} {:>12} {:>10} {:>13}\n",
+        "lang", "source", "bytes", "bytes/token", "of cl100k", "fewer tokens"
+    );
+    for Compression { lang, source, bytes, tokens, tokens_cl100k } in sample {
+        let _ = writeln!(
+            text,
+            "  {lang:<4} {source:<28} {:>9} {:>12.2} {:>10.2} {:>11.1} %",
+            Count(*bytes).to_string(),
+            ratio(*bytes, *tokens),
+            ratio(*bytes, *tokens_cl100k),
+            100.0 - percent(*tokens, *tokens_cl100k),
+        );
+    }
+    text
+}
+
+fn ratio(amount: u64, of: u64) -> f64 {
+    amount as f64 / of.max(1) as f64
 }
 
 fn percent(part: u64, whole: u64) -> f64 {

@@ -240,6 +240,86 @@ pub fn read_texts(path: &Path, rows: &[usize]) -> Result<Vec<(String, String)>, 
     Ok(texts)
 }
 
+/// Documents as they lie in Arrow's memory, without what only people ask for.
+pub struct DocumentBatch {
+    path: PathBuf,
+    pub(crate) batch: RecordBatch,
+}
+
+/// Rows of a batch: enough for an encoder to warm up on, few enough that the longest of documents fit together.
+const BATCH_ROWS: usize = 256;
+
+/// Reads one shard of kept documents batch by batch, always cut at the same rows.
+pub fn document_batches(
+    path: &Path,
+) -> Result<impl Iterator<Item = Result<DocumentBatch, FormatError>> + use<>, FormatError> {
+    let file = File::open(path).map_err(|source| FileError::new("open", path, source))?;
+    let failed = |source| FormatError::Parquet { path: path.to_owned(), source };
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(failed)?;
+    let names = ["id", "text", "lang", "source", "kind", "label"];
+    let columns = ProjectionMask::columns(builder.parquet_schema(), names);
+    let reader = builder.with_projection(columns).with_batch_size(BATCH_ROWS).build().map_err(failed)?;
+    let path = path.to_owned();
+    Ok(reader.map(move |batch| {
+        let batch = batch.map_err(|source| FormatError::Arrow { path: path.clone(), source })?;
+        DocumentBatch::new(path.clone(), batch)
+    }))
+}
+
+impl DocumentBatch {
+    fn new(path: PathBuf, batch: RecordBatch) -> Result<Self, FormatError> {
+        for name in ["text", "lang", "source", "kind"] {
+            let array = string_column(&path, &batch, name)?;
+            if array.null_count() > 0 {
+                return Err(FormatError::layout(&path, format!("column {name} has rows without a value")));
+            }
+        }
+        id_column(&path, &batch, "id")?;
+        let label = column(&path, &batch, "label")?;
+        label.as_boolean_opt().ok_or_else(|| FormatError::layout(&path, "label is not Boolean"))?;
+        (0..batch.num_rows())
+            .try_for_each(|row| parse_kind(&path, batch["kind"].as_string::<i32>().value(row)).map(drop))?;
+        Ok(Self { path, batch })
+    }
+
+    /// Documents.
+    pub fn n_rows(&self) -> usize {
+        self.batch.num_rows()
+    }
+
+    /// Identity of a document.
+    pub fn id(&self, row: usize) -> DocId {
+        id_at(self.batch["id"].as_fixed_size_binary(), row)
+    }
+
+    /// Text of a document.
+    pub fn text(&self, row: usize) -> &str {
+        self.batch["text"].as_string::<i32>().value(row)
+    }
+
+    /// Language of a document.
+    pub fn lang(&self, row: usize) -> &str {
+        self.batch["lang"].as_string::<i32>().value(row)
+    }
+
+    /// Source of a document.
+    pub fn source(&self, row: usize) -> &str {
+        self.batch["source"].as_string::<i32>().value(row)
+    }
+
+    /// Kind of a document.
+    pub fn kind(&self, row: usize) -> Kind {
+        parse_kind(&self.path, self.batch["kind"].as_string::<i32>().value(row))
+            .expect("it was parsed when it was read")
+    }
+
+    /// Label of a proposition.
+    pub fn label(&self, row: usize) -> Option<bool> {
+        let label = self.batch["label"].as_boolean();
+        label.is_valid(row).then(|| label.value(row))
+    }
+}
+
 /// Reads one shard of dropped documents.
 pub fn read_dropped(path: &Path) -> Result<Vec<Dropped>, FormatError> {
     let mut dropped = Vec::new();

@@ -38,8 +38,8 @@ mod tests;
 pub use count::{ByteSize, Count, Share};
 pub use document::{DocId, Document, Dropped, Kind};
 pub use documents::{
-    DOCUMENTS_FORMAT, DocumentsWriter, DroppedWriter, FormatError, Storage, read_documents, read_dropped, read_texts,
-    write_documents, write_dropped,
+    DOCUMENTS_FORMAT, DocumentBatch, DocumentsWriter, DroppedWriter, FormatError, Storage, document_batches,
+    read_documents, read_dropped, read_texts, write_documents, write_dropped,
 };
 pub use files::{AtomicFile, FileError, StageFolder, write_atomically};
 pub use hash::{Hash, hash_bytes, hash_file};
@@ -47,5 +47,5 @@ pub use manifest::{FileEntry, Manifest, ManifestError, Parent, Tally};
 pub use packed::{PACKED_FORMAT, PackedShard, PackedWriter, Segment, Span};
 pub use seed::{Seed, is_held_out};
 pub use settings::Settings;
-pub use tokens::{TOKENS_FORMAT, TokenizedDocument, read_tokens, write_tokens};
+pub use tokens::{TOKENS_FORMAT, TokenBatch, TokenizedDocument, TokensWriter, read_tokens, write_tokens};
 pub use verify::{Problem, Verification, verify_tree};

@@ -3,7 +3,7 @@
 //! Columns: `id` FixedSizeBinary(16), `tokens` `List<UInt32>`, `loss` `List<Struct<start UInt32, end UInt32>>?` (spans of
 //! token positions that carry loss; null means all), `lang`, `source`, `kind`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, RecordBatch, StructArray, UInt32Array};
@@ -14,7 +14,7 @@ use arrow::ipc::reader::FileReader;
 use arrow::ipc::writer::{FileWriter, IpcWriteOptions};
 
 use crate::document::{DocId, Kind};
-use crate::documents::{FormatError, id_at, id_column, ids, parse_kind, string_column, strings};
+use crate::documents::{DocumentBatch, FormatError, id_at, id_column, ids, parse_kind, string_column, strings};
 use crate::files::AtomicFile;
 use crate::manifest::FileEntry;
 use crate::mapped::map_file;
@@ -40,29 +40,88 @@ pub struct TokenizedDocument {
     pub kind: Kind,
 }
 
+/// The tokens of a batch of documents, one document after the other.
+pub struct TokenBatch {
+    /// All tokens; all below 2^31.
+    pub tokens: Vec<u32>,
+    /// Tokens of each document.
+    pub lengths: Vec<usize>,
+    /// Token positions in each document that carry loss; `None` where all do.
+    pub loss: Vec<Option<Vec<Span>>>,
+}
+
 /// Writes one shard.
 pub fn write_tokens(folder: &Path, name: &str, documents: &[TokenizedDocument]) -> Result<FileEntry, FormatError> {
-    let file = AtomicFile::create(folder, name)?;
-    let path = file.path();
-    let failed = |source| FormatError::Arrow { path: path.clone(), source };
-    let columns: Vec<(&str, ArrayRef, bool)> = vec![
-        ("id", ids(documents.iter().map(|document| document.id)), false),
-        ("tokens", token_lists(documents), false),
-        ("loss", Arc::new(span_lists(documents.iter().map(|document| document.loss.as_deref()))), true),
-        ("lang", strings(documents.iter().map(|document| &document.lang[..])), false),
-        ("source", strings(documents.iter().map(|document| &document.source[..])), false),
-        ("kind", strings(documents.iter().map(|document| document.kind.as_str())), false),
+    let mut writer = TokensWriter::create(folder, name)?;
+    let columns = [
+        ids(documents.iter().map(|document| document.id)),
+        strings(documents.iter().map(|document| &document.lang[..])),
+        strings(documents.iter().map(|document| &document.source[..])),
+        strings(documents.iter().map(|document| document.kind.as_str())),
     ];
-    let fields: Vec<Field> =
-        columns.iter().map(|(name, array, nullable)| Field::new(*name, array.data_type().clone(), *nullable)).collect();
-    let schema = Arc::new(Schema::new(fields));
-    let arrays = columns.into_iter().map(|(_, array, _)| array).collect();
-    let batch = RecordBatch::try_new(schema.clone(), arrays).map_err(failed)?;
-    let options = IpcWriteOptions::default().try_with_compression(None::<CompressionType>).map_err(failed)?;
-    let mut writer = FileWriter::try_new_with_options(file, &schema, options).map_err(failed)?;
-    writer.write(&batch).map_err(failed)?;
-    let file = writer.into_inner().map_err(failed)?;
-    Ok(file.finish(documents.len() as u64)?)
+    let tokens = TokenBatch {
+        tokens: documents.iter().flat_map(|document| document.tokens.iter().copied()).collect(),
+        lengths: documents.iter().map(|document| document.tokens.len()).collect(),
+        loss: documents.iter().map(|document| document.loss.clone()).collect(),
+    };
+    writer.append(columns, tokens)?;
+    writer.finish()
+}
+
+/// A shard while it is written, batch by batch.
+pub struct TokensWriter {
+    path: PathBuf,
+    schema: Arc<Schema>,
+    writer: FileWriter<AtomicFile>,
+    n_rows: u64,
+}
+
+impl TokensWriter {
+    /// Starts `folder/name`.
+    pub fn create(folder: &Path, name: &str) -> Result<Self, FormatError> {
+        let file = AtomicFile::create(folder, name)?;
+        let path = file.path();
+        let failed = |source| FormatError::Arrow { path: path.clone(), source };
+        let text = |name| Field::new(name, DataType::Utf8, false);
+        let list = |item: DataType| DataType::List(Arc::new(Field::new("item", item, false)));
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("id", DataType::FixedSizeBinary(16), false),
+            Field::new("tokens", list(DataType::UInt32), false),
+            Field::new("loss", list(DataType::Struct(span_fields())), true),
+            text("lang"),
+            text("source"),
+            text("kind"),
+        ]));
+        let options = IpcWriteOptions::default().try_with_compression(None::<CompressionType>).map_err(failed)?;
+        let writer = FileWriter::try_new_with_options(file, &schema, options).map_err(failed)?;
+        Ok(Self { path, schema, writer, n_rows: 0 })
+    }
+
+    /// Appends the tokens of `documents`. Nothing is copied on the way to the file.
+    pub fn write(&mut self, documents: &DocumentBatch, tokens: TokenBatch) -> Result<(), FormatError> {
+        let columns = ["id", "lang", "source", "kind"].map(|name| Arc::clone(&documents.batch[name]));
+        self.append(columns, tokens)
+    }
+
+    fn append(&mut self, [id, lang, source, kind]: [ArrayRef; 4], tokens: TokenBatch) -> Result<(), FormatError> {
+        let failed = |source| FormatError::Arrow { path: self.path.clone(), source };
+        let TokenBatch { tokens, lengths, loss } = tokens;
+        assert_eq!(lengths.iter().sum::<usize>(), tokens.len(), "every token is one document's");
+        let field = Arc::new(Field::new("item", DataType::UInt32, false));
+        let values = Arc::new(UInt32Array::from(tokens));
+        let lists = ListArray::new(field, OffsetBuffer::from_lengths(lengths), values, None);
+        let loss = span_lists(loss.iter().map(Option::as_deref));
+        let columns: Vec<ArrayRef> = vec![id, Arc::new(lists), Arc::new(loss), lang, source, kind];
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(failed)?;
+        self.n_rows += batch.num_rows() as u64;
+        self.writer.write(&batch).map_err(failed)
+    }
+
+    /// Completes the file.
+    pub fn finish(self) -> Result<FileEntry, FormatError> {
+        let file = self.writer.into_inner().map_err(|source| FormatError::Arrow { path: self.path, source })?;
+        Ok(file.finish(self.n_rows)?)
+    }
 }
 
 /// Reads one shard.
@@ -100,13 +159,6 @@ fn append_tokens(path: &Path, batch: &RecordBatch, documents: &mut Vec<Tokenized
         });
     }
     Ok(())
-}
-
-fn token_lists(documents: &[TokenizedDocument]) -> ArrayRef {
-    let offsets = OffsetBuffer::from_lengths(documents.iter().map(|document| document.tokens.len()));
-    let values: Vec<u32> = documents.iter().flat_map(|document| document.tokens.iter().copied()).collect();
-    let field = Arc::new(Field::new("item", DataType::UInt32, false));
-    Arc::new(ListArray::new(field, offsets, Arc::new(UInt32Array::from(values)), None))
 }
 
 fn span_fields() -> Fields {

@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 use corpus::{Count, Share};
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::pattern::Pattern;
+
 /// `[tokenizer]` as it is written: either `import`, or `train` with what to train on.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawTokenizer {
     import: Option<String>,
+    pattern: Option<String>,
     train: Option<RawTraining>,
 }
 
@@ -29,9 +32,9 @@ struct RawTraining {
 pub enum TokenizerConfig {
     /// The built-in cl100k_base.
     Cl100kBase,
-    /// A rank file in tiktoken's format.
-    RankFile(#[serde(serialize_with = "file_name")] PathBuf),
-    /// A `tokenizer.json` that we wrote.
+    /// A rank file in tiktoken's format, and the pattern that goes with it.
+    RankFile(#[serde(serialize_with = "file_name")] PathBuf, #[serde(serialize_with = "spelling")] Pattern),
+    /// A `tokenizer.json` of a byte-level BPE vocabulary.
     TokenizerJson(#[serde(serialize_with = "file_name")] PathBuf),
     /// Trained on a sample of the kept plain documents.
     Train {
@@ -49,13 +52,56 @@ fn file_name<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Erro
     serializer.serialize_str(&path.file_name().unwrap_or_default().to_string_lossy())
 }
 
+fn spelling<S: Serializer>(pattern: &Pattern, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(pattern.spelling())
+}
+
+/// Names of the patterns, as a run file says them.
+const PATTERNS: [(&str, Pattern); 5] = [
+    ("gpt2", Pattern::Gpt2),
+    ("cl100k", Pattern::Cl100k),
+    ("qwen2", Pattern::Qwen2),
+    ("o200k", Pattern::O200k),
+    ("bilingual", Pattern::Bilingual),
+];
+
+/// Rank files that are published under these names.
+const RANK_FILES: [(&str, Pattern); 5] = [
+    ("gpt2.tiktoken", Pattern::Gpt2),
+    ("r50k_base.tiktoken", Pattern::Gpt2),
+    ("cl100k_base.tiktoken", Pattern::Cl100k),
+    ("o200k_base.tiktoken", Pattern::O200k),
+    ("qwen.tiktoken", Pattern::Qwen2),
+];
+
+/// The pattern of a rank file: the one that is named, a regular expression in full, or that of a published file.
+fn pattern_of(path: &Path, named: Option<&str>) -> Result<Pattern, String> {
+    let Some(named) = named else {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let known = RANK_FILES.into_iter().find(|(file, _)| *file == name);
+        return known.map(|(_, pattern)| pattern).ok_or_else(|| {
+            let names = PATTERNS.map(|(name, _)| format!("\"{name}\"")).join(", ");
+            format!("{name} does not say how its texts are cut: add pattern = one of {names}, or a regular expression")
+        });
+    };
+    match PATTERNS.into_iter().find(|(name, _)| *name == named) {
+        Some((_, pattern)) => Ok(pattern),
+        None => Pattern::from_spelling(named).map_err(|why| format!("the pattern {named:?} cannot be run: {why}")),
+    }
+}
+
 impl TokenizerConfig {
     /// Checks the section. Paths are relative to `folder`, that of the run file.
     pub fn new(raw: RawTokenizer, folder: &Path) -> Result<Self, String> {
-        let RawTokenizer { import, train } = raw;
+        let RawTokenizer { import, pattern, train } = raw;
         match (import, train) {
+            (Some(name), None) if name.ends_with(".tiktoken") => {
+                let path = folder.join(name);
+                let pattern = pattern_of(&path, pattern.as_deref())?;
+                Ok(Self::RankFile(path, pattern))
+            }
+            _ if pattern.is_some() => Err("pattern goes with the import of a .tiktoken rank file only".to_owned()),
             (Some(name), None) if name == "cl100k_base" => Ok(Self::Cl100kBase),
-            (Some(name), None) if name.ends_with(".tiktoken") => Ok(Self::RankFile(folder.join(name))),
             (Some(name), None) if name.ends_with(".json") => Ok(Self::TokenizerJson(folder.join(name))),
             (Some(name), None) => {
                 Err(format!("cannot import {name:?}: expected \"cl100k_base\", a .tiktoken rank file or a .json"))
@@ -78,9 +124,13 @@ impl TokenizerConfig {
     pub fn explain(&self) -> String {
         match self {
             Self::Cl100kBase => "  cl100k_base, built in: 100256 ranks, 3 special ids from 100256 on\n".to_owned(),
-            Self::RankFile(path) | Self::TokenizerJson(path) => {
+            Self::RankFile(path, pattern) => {
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
-                format!("  imported from {name}, 3 special ids behind its own\n")
+                format!("  imported from {name}, 3 special ids behind its own; pattern {}\n", pattern.spelling())
+            }
+            Self::TokenizerJson(path) => {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                format!("  imported from {name}; special ids that it lacks behind its own\n")
             }
             Self::Train { ids, sample_bytes, language } => {
                 let mut text = format!("  byte-level BPE of {ids} ids, trained on {} bytes:", Count(*sample_bytes));

@@ -26,6 +26,7 @@ mod encoder;
 mod import;
 mod pattern;
 mod run;
+mod sample;
 mod scanner;
 mod tokenizer_json;
 mod train;
@@ -39,6 +40,7 @@ pub use pattern::{OtherPattern, Pattern};
 pub use run::{
     TOKENIZER_FORMAT, TokenizeError, load_tokenizer, make_tokenizer, n_ids, token_lengths, tokenize, tokenizer_parents,
 };
+pub use sample::Compression;
 pub use scanner::pretokens;
 pub use tokenizer_json::{TokenizerJsonError, from_tokenizer_json, to_tokenizer_json};
 pub use train::{TrainError, train};

@@ -1,12 +1,12 @@
 //! The two stages: `tokenizer/` (tokenizer.json, token lengths) and `tokens/`.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use corpus::{
-    Document, FileError, FormatError, Kind, Manifest, ManifestError, Parent, Seed, Settings, Span, StageFolder,
-    TOKENS_FORMAT, Tally, TokenizedDocument, is_held_out, read_documents, write_atomically, write_tokens,
+    DocumentBatch, FileEntry, FileError, FormatError, Manifest, ManifestError, Parent, Seed, Settings, Span,
+    StageFolder, TOKENS_FORMAT, Tally, TokenBatch, TokensWriter, document_batches, write_atomically,
 };
 use rayon::prelude::*;
 use serde_json::json;
@@ -16,6 +16,7 @@ use crate::config::TokenizerConfig;
 use crate::encoder::Encoder;
 use crate::import::{ImportError, cl100k_base, read_tiktoken};
 use crate::pattern::Pattern;
+use crate::sample::{Compression, compression, sample};
 use crate::tokenizer_json::{TokenizerJsonError, from_tokenizer_json, to_tokenizer_json};
 use crate::train::{TrainError, train};
 use crate::vocabulary::Vocabulary;
@@ -26,8 +27,8 @@ pub const TOKENIZER_FORMAT: u32 = 1;
 /// cl100k_base's 100,256 ranks and our three special ids.
 const CL100K_IDS: u64 = 100_259;
 
-/// Documents that one encoder takes in a row: enough to warm its cache, few enough to share the work evenly.
-const DOCUMENTS_PER_TASK: usize = 64;
+/// Batches of a shard that are in memory at once, for each thread.
+const BATCHES_PER_THREAD: usize = 2;
 
 /// A vocabulary that cannot be made, or documents that cannot be tokenized.
 #[derive(Debug, Error)]
@@ -52,29 +53,40 @@ pub enum TokenizeError {
         /// Why.
         source: TokenizerJsonError,
     },
+    /// A file that is no text.
+    #[error("{} is not UTF-8 from byte {position} on", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// The first byte that is wrong.
+        position: usize,
+    },
     /// The sample does not fill the vocabulary.
     #[error(transparent)]
     Train(#[from] TrainError),
 }
 
-/// Makes `out/tokenizer/`. A sample is drawn from plain documents that are not held out.
+/// Makes `out/tokenizer/`. A sample is drawn from plain documents that are not held out. Gives how well the sample that it was
+/// trained on is compressed; nothing for a vocabulary that is imported.
 pub fn make_tokenizer(
     out: &Path,
     config: &TokenizerConfig,
     (seed, held_out): (&Seed, f64),
     settings: &Settings,
     progress: &(dyn Fn(usize) + Sync),
-) -> Result<(), TokenizeError> {
+) -> Result<Vec<Compression>, TokenizeError> {
     let parents = tokenizer_parents(out, config)?;
+    let mut compressions = Vec::new();
     let vocabulary = match config {
         TokenizerConfig::Cl100kBase => cl100k_base(),
-        TokenizerConfig::RankFile(path) => read_tiktoken(&read(path)?, &path.display().to_string(), Pattern::Cl100k)?,
+        TokenizerConfig::RankFile(path, pattern) => read_ranks(path, pattern)?,
         TokenizerConfig::TokenizerJson(path) => parse_tokenizer(path)?,
         TokenizerConfig::Train { ids, sample_bytes, language } => {
-            let documents = out.join("documents");
-            let texts =
-                sample(&Manifest::read(&documents)?.paths(&documents), *sample_bytes, language, seed, held_out)?;
-            train(Pattern::Bilingual, &texts.iter().map(String::as_str).collect::<Vec<_>>(), *ids as usize, progress)?
+            let sample = sample(&out.join("documents"), *sample_bytes, language, seed, held_out)?;
+            let texts: Vec<&str> = sample.iter().map(|document| &document.text[..]).collect();
+            let vocabulary = train(Pattern::Bilingual, &texts, *ids as usize, progress)?;
+            compressions = compression(&sample, &vocabulary, &cl100k_base());
+            vocabulary
         }
     };
     let folder = StageFolder::begin(&out.join("tokenizer"))?;
@@ -89,16 +101,20 @@ pub fn make_tokenizer(
         write_atomically(folder.path(), "token_lengths.json", &lengths, vocabulary.n_ids() as u64)?,
     ];
     let mut manifest = Manifest::new("tokenizer", TOKENIZER_FORMAT, settings).with_parents(parents).with_files(files);
-    manifest.details = json!({ "ids": vocabulary.n_ids(), "ids_padded": vocabulary.n_ids_padded() });
+    manifest.details = json!({
+        "ids": vocabulary.n_ids(),
+        "ids_padded": vocabulary.n_ids_padded(),
+        "sample": compressions,
+    });
     manifest.commit(folder.path())?;
-    Ok(())
+    Ok(compressions)
 }
 
 /// What a tokenizer is made from: the documents it is trained on, or the file it is read from.
 pub fn tokenizer_parents(out: &Path, config: &TokenizerConfig) -> Result<Vec<Parent>, TokenizeError> {
     let (name, hash) = match config {
         TokenizerConfig::Cl100kBase => return Ok(Vec::new()),
-        TokenizerConfig::RankFile(path) | TokenizerConfig::TokenizerJson(path) => {
+        TokenizerConfig::RankFile(path, _) | TokenizerConfig::TokenizerJson(path) => {
             ("imported file", corpus::hash_file(path)?)
         }
         TokenizerConfig::Train { .. } => ("documents", Manifest::read_with_hash(&out.join("documents"))?.1),
@@ -111,9 +127,7 @@ pub fn n_ids(config: &TokenizerConfig) -> Result<u64, TokenizeError> {
     match config {
         TokenizerConfig::Cl100kBase => Ok(CL100K_IDS),
         TokenizerConfig::Train { ids, .. } => Ok(u64::from(*ids)),
-        TokenizerConfig::RankFile(path) => {
-            Ok(read_tiktoken(&read(path)?, &path.display().to_string(), Pattern::Cl100k)?.n_ids() as u64)
-        }
+        TokenizerConfig::RankFile(path, pattern) => Ok(read_ranks(path, pattern)?.n_ids() as u64),
         TokenizerConfig::TokenizerJson(path) => Ok(parse_tokenizer(path)?.n_ids() as u64),
     }
 }
@@ -139,8 +153,15 @@ fn lengths_of(vocabulary: &Vocabulary) -> Vec<u32> {
     (0..vocabulary.n_ids_padded() as u32).map(length).collect()
 }
 
+fn read_ranks(path: &Path, pattern: &Pattern) -> Result<Vocabulary, TokenizeError> {
+    Ok(read_tiktoken(&read(path)?, &path.display().to_string(), pattern.clone())?)
+}
+
 fn parse_tokenizer(path: &Path) -> Result<Vocabulary, TokenizeError> {
-    let text = String::from_utf8_lossy(&read(path)?).into_owned();
+    let text = String::from_utf8(read(path)?).map_err(|source| TokenizeError::NotText {
+        path: path.to_owned(),
+        position: source.utf8_error().valid_up_to(),
+    })?;
     from_tokenizer_json(&text).map_err(|source| TokenizeError::TokenizerJson { path: path.to_owned(), source })
 }
 
@@ -148,56 +169,24 @@ fn read(path: &Path) -> Result<Vec<u8>, TokenizeError> {
     Ok(fs::read(path).map_err(|source| FileError::new("read", path, source))?)
 }
 
-/// Whole documents in a seeded order until every language has its share of the bytes.
-fn sample(
-    paths: &[PathBuf],
-    sample_bytes: u64,
-    language: &BTreeMap<String, corpus::Share>,
-    seed: &Seed,
-    held_out: f64,
-) -> Result<Vec<String>, TokenizeError> {
-    let seed_of_sample = seed.stream("tokenizer-sample");
-    let mut documents: Vec<Document> = Vec::new();
-    for path in paths {
-        let wanted = |document: &Document| {
-            document.kind == Kind::Plain
-                && language.contains_key(&document.lang)
-                && !is_held_out(seed, document.id, held_out)
-        };
-        documents.extend(read_documents(path)?.0.into_iter().filter(wanted));
-    }
-    documents.sort_by_cached_key(|document| (seed_of_sample.order_key(&document.id.0), document.id));
-    let mut budgets: BTreeMap<&str, f64> =
-        language.iter().map(|(lang, share)| (&lang[..], share.0 * sample_bytes as f64)).collect();
-    let mut texts = Vec::new();
-    for document in documents {
-        let budget = budgets.get_mut(&document.lang[..]).expect("only wanted languages are left");
-        if *budget > 0.0 {
-            *budget -= document.text.len() as f64;
-            texts.push(document.text);
-        }
-    }
-    Ok(texts)
-}
-
-/// Turns `out/documents/` into `out/tokens/`, shard by shard. `progress` is told of documents and bytes.
+/// Turns `out/documents/` into `out/tokens/`, shards side by side. `progress` is told of documents and bytes.
 pub fn tokenize(out: &Path, settings: &Settings, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<(), TokenizeError> {
     let documents = out.join("documents");
     let (manifest, documents_hash) = Manifest::read_with_hash(&documents)?;
     let (_, tokenizer_hash) = Manifest::read_with_hash(&out.join("tokenizer"))?;
     let vocabulary = load_tokenizer(out)?;
     let folder = StageFolder::begin(&out.join("tokens"))?;
+    let encoders = Encoders::new(&vocabulary);
+    let shards = manifest.paths(&documents).into_par_iter().enumerate().map(|(index, path)| {
+        let writer = TokensWriter::create(folder.path(), &format!("part-{index:05}.arrow"))?;
+        tokenize_shard(&path, writer, &encoders, progress)
+    });
     let (mut files, mut counts) = (Vec::new(), Vec::new());
-    for (index, path) in manifest.paths(&documents).iter().enumerate() {
-        let (documents, _) = read_documents(path)?;
-        let tokenized = tokenize_documents(&vocabulary, &documents, progress);
-        for (document, tokens) in documents.iter().zip(&tokenized) {
-            let key = (&document.lang[..], &document.source[..], document.kind.as_str());
-            Tally::add(&mut counts, key, "documents", 1);
-            Tally::add(&mut counts, key, "bytes", document.text.len() as u64);
-            Tally::add(&mut counts, key, "tokens", tokens.tokens.len() as u64);
+    for (file, shard_counts) in shards.collect::<Result<Vec<_>, TokenizeError>>()? {
+        files.push(file);
+        for Tally { lang, source, kind, amounts } in shard_counts {
+            amounts.iter().for_each(|(unit, n)| Tally::add(&mut counts, (&lang, &source, &kind), unit, *n));
         }
-        files.push(write_tokens(folder.path(), &format!("part-{index:05}.arrow"), &tokenized)?);
     }
     let parents = vec![
         Parent { name: "documents".to_owned(), hash: documents_hash },
@@ -210,37 +199,93 @@ pub fn tokenize(out: &Path, settings: &Settings, progress: &(dyn Fn(u64, u64) + 
     Ok(())
 }
 
-fn tokenize_documents(
-    vocabulary: &Vocabulary,
-    documents: &[Document],
-    progress: &(dyn Fn(u64, u64) + Sync),
-) -> Vec<TokenizedDocument> {
-    let encode_some = |some: &[Document]| {
-        let mut encoder = Encoder::new(vocabulary);
-        let tokenized: Vec<_> =
-            some.iter().map(|document| tokenize_document(vocabulary, &mut encoder, document)).collect();
-        progress(some.len() as u64, some.iter().map(|document| document.text.len() as u64).sum());
-        tokenized
-    };
-    documents.par_chunks(DOCUMENTS_PER_TASK).flat_map_iter(encode_some).collect()
+/// Encoders that are not at work. One is taken for a batch and keeps what it has seen for the next.
+struct Encoders<'v> {
+    vocabulary: &'v Vocabulary,
+    /// By id: whether the token is a part of a character.
+    is_part: Vec<bool>,
+    idle: Mutex<Vec<Encoder<'v>>>,
 }
 
-/// Text, then the label of a proposition, then the end of the text. Only a label carries loss in a proposition.
-fn tokenize_document(vocabulary: &Vocabulary, encoder: &mut Encoder<'_>, document: &Document) -> TokenizedDocument {
-    let mut tokens = Vec::new();
-    encoder.encode(&document.text, &mut tokens);
-    let loss = document.label.map(|label| {
-        let position = u32::try_from(tokens.len()).expect("a document has fewer than 2^32 tokens");
-        tokens.push(vocabulary.label(label).0);
-        vec![Span { start: position, end: position + 1 }]
-    });
-    tokens.push(vocabulary.end_of_text().0);
-    TokenizedDocument {
-        id: document.id,
-        tokens,
-        loss,
-        lang: document.lang.clone(),
-        source: document.source.clone(),
-        kind: document.kind,
+impl<'v> Encoders<'v> {
+    fn new(vocabulary: &'v Vocabulary) -> Encoders<'v> {
+        let is_part = |id| matches!(vocabulary.token_bytes(crate::TokenId(id)), Some(&[0x80..=0xFF]));
+        let is_part = (0..vocabulary.n_ids() as u32).map(is_part).collect();
+        Encoders { vocabulary, is_part, idle: Mutex::default() }
     }
+
+    fn take(&self) -> Encoder<'v> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        idle.unwrap_or_else(|| Encoder::new(self.vocabulary))
+    }
+
+    fn put_back(&self, encoder: Encoder<'v>) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(encoder);
+    }
+}
+
+fn tokenize_shard(
+    path: &Path,
+    mut writer: TokensWriter,
+    encoders: &Encoders<'_>,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> Result<(FileEntry, Vec<Tally>), TokenizeError> {
+    let mut counts = Vec::new();
+    let mut batches = document_batches(path)?;
+    loop {
+        let some = batches.by_ref().take(BATCHES_PER_THREAD * rayon::current_num_threads());
+        let some: Vec<DocumentBatch> = some.collect::<Result<_, _>>()?;
+        if some.is_empty() {
+            return Ok((writer.finish()?, counts));
+        }
+        let encode = |batch: &DocumentBatch| {
+            let mut encoder = encoders.take();
+            let encoded = encode_batch(encoders, &mut encoder, batch);
+            encoders.put_back(encoder);
+            encoded
+        };
+        let encoded: Vec<_> = some.par_iter().map(encode).collect();
+        for (batch, (tokens, n_in_parts)) in some.iter().zip(encoded) {
+            let mut n_bytes = 0;
+            for (row, (n_tokens, n_in_parts)) in tokens.lengths.iter().zip(n_in_parts).enumerate() {
+                let key = (batch.lang(row), batch.source(row), batch.kind(row).as_str());
+                for (unit, n) in [
+                    ("documents", 1),
+                    ("bytes", batch.text(row).len()),
+                    ("tokens", *n_tokens),
+                    ("bytes_in_parts", n_in_parts),
+                ] {
+                    Tally::add(&mut counts, key, unit, n as u64);
+                }
+                n_bytes += batch.text(row).len();
+            }
+            writer.write(batch, tokens)?;
+            progress(batch.n_rows() as u64, n_bytes as u64);
+        }
+    }
+}
+
+/// The tokens of a batch, and for each document how many of its bytes are tokens by themselves although they are a part of a
+/// character only: what the vocabulary does not know.
+///
+/// A document is its text, then the label of a proposition, then the end of the text. Only a label carries loss in a proposition.
+fn encode_batch(encoders: &Encoders<'_>, encoder: &mut Encoder<'_>, batch: &DocumentBatch) -> (TokenBatch, Vec<usize>) {
+    let (vocabulary, n_rows) = (encoders.vocabulary, batch.n_rows());
+    let mut encoded =
+        TokenBatch { tokens: Vec::new(), lengths: Vec::with_capacity(n_rows), loss: Vec::with_capacity(n_rows) };
+    let mut n_in_parts = Vec::with_capacity(n_rows);
+    for row in 0..n_rows {
+        let start = encoded.tokens.len();
+        encoder.encode(batch.text(row), &mut encoded.tokens);
+        let text_tokens = &encoded.tokens[start..];
+        n_in_parts.push(text_tokens.iter().filter(|&&id| encoders.is_part[id as usize]).count());
+        let n_text = u32::try_from(text_tokens.len()).expect("a document has fewer than 2^32 tokens");
+        encoded.loss.push(batch.label(row).map(|label| {
+            encoded.tokens.push(vocabulary.label(label).0);
+            vec![Span { start: n_text, end: n_text + 1 }]
+        }));
+        encoded.tokens.push(vocabulary.end_of_text().0);
+        encoded.lengths.push(encoded.tokens.len() - start);
+    }
+    (encoded, n_in_parts)
 }

@@ -14,6 +14,7 @@ use clap::{Parser, Subcommand};
 
 mod contents;
 mod demo_corpus;
+mod equality;
 mod funnel;
 mod language_table;
 mod large_corpus;
@@ -72,6 +73,8 @@ enum Command {
         /// Folder of OpenCC's dictionaries
         opencc: PathBuf,
     },
+    /// Compare our tokens with those of tiktoken and tokenizers, on the large corpus and on random strings (half an hour)
+    Equality(equality::Arguments),
     /// Compare near duplicates of the large corpus with a search that misses nothing, and write docs/near-duplicates.md
     /// (ten minutes, 8 GB of memory)
     NearDuplicates,
@@ -109,6 +112,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::LanguageTable { lingua, summaries, opencc } => {
             language_table::make(&root.join("ingest/src/language"), &lingua, &summaries, &opencc)
         }
+        Command::Equality(arguments) => equality::run(&root, &arguments),
         Command::NearDuplicates => near_duplicates::run(&root),
         Command::Peers(arguments) => peers::run(&root, &arguments),
     }
