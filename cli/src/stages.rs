@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::anyhow;
-use corpus::{Count, DOCUMENTS_FORMAT, FileError, Manifest, PACKED_FORMAT, Parent, TOKENS_FORMAT, Tally};
+use corpus::{Count, DOCUMENTS_FORMAT, FileError, Hash, Manifest, PACKED_FORMAT, Parent, TOKENS_FORMAT, Tally};
 use mixer::{MixJob, VALIDATION, packed_folder};
 use serde_json::json;
 use tokenize::{Compression, TOKENIZER_FORMAT, TokenizerConfig};
@@ -83,27 +83,32 @@ impl<'a> Stages<'a> {
     }
 
     /// Folders of this run as the parents of the next stage. One that was made from other settings, or from other inputs than
-    /// those that lie there now, is refused: what came out would not be what the run file says.
+    /// those that lie there now, is refused, and so is one whose inputs were: what came out would not be what the run file says.
     fn parents(&self, folders: &[PathBuf]) -> Result<Vec<Parent>, Failure> {
-        let parent = |folder: &PathBuf| {
-            let (manifest, hash) = Manifest::read_with_hash(&self.out.join(folder))?;
-            let stage = stage_of(folder);
-            let stale = |what: &str| {
-                let folder = folder.display();
-                Failure::run_file(anyhow!("{folder} was made from other {what} than now: run `moso {stage}` first"))
-            };
-            if manifest.config_hash != self.run.settings(stage).hash() {
-                return Err(stale("settings"));
-            }
-            for parent in manifest.parents {
-                let now = Manifest::read_with_hash(&self.out.join(&parent.name));
-                if now.is_ok_and(|(_, hash)| hash != parent.hash) {
-                    return Err(stale(&parent.name));
-                }
-            }
-            Ok(Parent { name: folder.display().to_string(), hash })
-        };
+        let parent = |folder: &PathBuf| Ok(Parent { name: folder.display().to_string(), hash: self.fresh(folder)? });
         folders.iter().map(parent).collect()
+    }
+
+    /// The hash of a folder that is what the run file says.
+    fn fresh(&self, folder: &Path) -> Result<Hash, Failure> {
+        let (manifest, hash) = Manifest::read_with_hash(&self.out.join(folder))?;
+        let stage = stage_of(folder);
+        let stale = |what: &str| {
+            let folder = folder.display();
+            Failure::run_file(anyhow!("{folder} was made from other {what} than now: run `moso {stage}` first"))
+        };
+        if manifest.config_hash != self.run.settings(stage).hash() {
+            return Err(stale("settings"));
+        }
+        for parent in manifest.parents {
+            // Files that were imported have no manifest; the stage that reads them hashes them.
+            let Ok((_, now)) = Manifest::read_with_hash(&self.out.join(&parent.name)) else { continue };
+            if now != parent.hash {
+                return Err(stale(&parent.name));
+            }
+            self.fresh(Path::new(&parent.name))?;
+        }
+        Ok(hash)
     }
 
     fn ingest(&self) -> Result<(), Failure> {

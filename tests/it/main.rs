@@ -7,5 +7,6 @@ mod harness;
 mod ingest;
 mod plan;
 mod tidy;
+mod tokens;
 #[cfg(feature = "torch")]
 mod training;

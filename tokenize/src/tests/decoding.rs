@@ -1,3 +1,5 @@
+//! Ids to text, at once and as they arrive.
+
 use super::*;
 
 fn stream(vocabulary: &Vocabulary, ids: &[u32]) -> Vec<String> {

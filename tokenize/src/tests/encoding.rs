@@ -1,3 +1,5 @@
+//! Text to ids: tiktoken, and a slow twin that merges as the definition says.
+
 use super::*;
 
 /// The definition: merge the neighbours whose merge has the smallest id, the leftmost first.

@@ -1,3 +1,5 @@
+//! `tokenizer.json` as we write it, read by the library that the format comes from.
+
 use super::*;
 use tokenizers::pipeline::{EncodeOptions, PipelineTokenizer};
 

@@ -1,3 +1,5 @@
+//! Rank files: what is read, and what is wrong with a line.
+
 use super::*;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

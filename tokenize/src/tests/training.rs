@@ -1,3 +1,5 @@
+//! Learned merges: a slow twin that counts every pair anew, threads, and what cannot be trained.
+
 use super::*;
 
 /// The definition: count every pair anew before each merge.
