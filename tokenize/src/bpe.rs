@@ -1,15 +1,15 @@
 //! Byte-pair encoding: the tokens that merging the bytes of a pretoken in order of rank leaves.
 //!
-//! Nothing is merged to get there. The result is the only way to cut the pretoken into tokens such that no two
-//! neighbours, merged from their bytes on side by side, would have merged across their border; whether two tokens can
-//! be neighbours is decided by undoing their merges (`MergeIndex::can_follow`). So the encoder walks from left to
-//! right, takes the longest token that can follow the last one, and steps back where none can. A position that it
-//! stepped back from is never entered again, so time is linear in the length of the pretoken, with a factor that depends
-//! on the longest token only: a million letters `a`, or a book of Chinese without a comma, cost per byte what a
-//! sentence costs. After "So many tokens, so little time" (GitHub, 2024) and the crate `bpe` that goes with it.
+//! Short pretokens are merged, as the definition says. In long ones nothing is. The result is the only way to cut a pretoken
+//! into tokens such that no two neighbours, merged from their bytes on side by side, would have merged across their
+//! border; whether two tokens can be neighbours is decided by undoing their merges (`MergeIndex::can_follow`). So the encoder
+//! walks from left to right, takes the longest token that can follow the last one, and steps back where none can. A position
+//! that it stepped back from is never entered again, so time is linear in the length of the pretoken, with a factor
+//! that depends on the longest token only: a million letters `a`, or a book of Chinese without a comma, cost per byte what
+//! a sentence costs. After "So many tokens, so little time" (GitHub, 2024) and the crate `bpe` that goes with it.
 //!
-//! It holds for vocabularies in which merging the bytes of each token by the smaller ids leaves exactly two tokens.
-//! Trained ones are like that, and so is `cl100k_base`; [`Vocabulary::new`] refuses others.
+//! That holds for vocabularies in which merging the bytes of each token by the smaller ids leaves exactly two tokens.
+//! Trained ones are like that, and so is `cl100k_base`; [`Vocabulary::new`](crate::Vocabulary::new) refuses others.
 
 use rustc_hash::FxHashMap;
 
