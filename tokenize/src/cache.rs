@@ -20,6 +20,7 @@ pub(crate) type Shelf = [u64; 8];
 
 /// 4 MB: a core has half of that near, and smaller caches were slower all the same.
 const N_SHELVES_LOG2: u32 = 16;
+const N_SHELVES: usize = 1 << N_SHELVES_LOG2;
 
 /// Longer pieces are not kept.
 pub(crate) const CACHED_LEN_MAX: usize = 15;
@@ -63,34 +64,50 @@ impl Key {
     #[inline]
     pub(crate) fn new(text: &[u8], start: usize, n_bytes: usize) -> Key {
         let bytes = match text[start..].first_chunk() {
-            Some(sixteen) => u128::from_le_bytes(*sixteen) & ((1 << (8 * n_bytes)) - 1),
+            Some(sixteen) => u128::from_le_bytes(*sixteen),
             None => text[start..start + n_bytes].iter().rev().fold(0, |bytes, &byte| bytes << 8 | u128::from(byte)),
         };
-        Key { low: bytes as u64, high: (bytes >> 64) as u64 | (n_bytes as u64) << 56 }
+        let [low, high] = MASKS[n_bytes];
+        Key { low: bytes as u64 & low, high: (bytes >> 64) as u64 & high | (n_bytes as u64) << 56 }
     }
 
     #[inline]
     fn shelf(self) -> usize {
-        let folded = self.low ^ self.high.wrapping_mul(HASH_FACTOR).rotate_left(32);
-        (folded.wrapping_mul(HASH_FACTOR) >> (64 - N_SHELVES_LOG2)) as usize
+        let hash = self.low.wrapping_mul(HASH_FACTOR).wrapping_add(self.high.wrapping_mul(OTHER_FACTOR));
+        (hash >> (64 - N_SHELVES_LOG2)) as usize
     }
 }
 
+/// By length, the bits of the first eight bytes that belong to a piece, and of the next eight.
+const MASKS: [[u64; 2]; CACHED_LEN_MAX + 1] = {
+    let mut masks = [[0; 2]; CACHED_LEN_MAX + 1];
+    let mut n_bytes = 0;
+    while n_bytes <= CACHED_LEN_MAX {
+        let mask = (1_u128 << (8 * n_bytes)) - 1;
+        masks[n_bytes] = [mask as u64, (mask >> 64) as u64];
+        n_bytes += 1;
+    }
+    masks
+};
+
+/// Odd, and unlike `HASH_FACTOR`.
+const OTHER_FACTOR: u64 = 0xD6E8_FEB8_6659_FD93;
+
 impl Cache {
     pub(crate) fn new() -> Cache {
-        let numbers = vec![0; 8 * ((1 << N_SHELVES_LOG2) + 1)];
+        let numbers = vec![0; 8 * (N_SHELVES + 1)];
         let offset = (64 - numbers.as_ptr().addr() % 64) % 64 / 8;
         Cache { numbers, offset }
     }
 
     #[inline]
-    pub(crate) fn shelves(&self) -> &[Shelf] {
-        &self.numbers[self.offset..].as_chunks().0[..1 << N_SHELVES_LOG2]
+    pub(crate) fn shelves(&self) -> &[Shelf; N_SHELVES] {
+        self.numbers[self.offset..].as_chunks().0.first_chunk().expect("there is room behind any offset")
     }
 
     /// The tokens of a piece that is in front.
     #[inline]
-    pub(crate) fn find(shelves: &[Shelf], key: Key) -> Few {
+    pub(crate) fn find(shelves: &[Shelf; N_SHELVES], key: Key) -> Few {
         let [low, high, first, second, ..] = shelves[key.shelf()];
         // A branch here would be taken for granted, and the tokens with it, before the piece has been compared.
         let is_there = (low ^ key.low) | (high ^ key.high) == 0;
