@@ -1,18 +1,21 @@
-//! `cargo xtask peers ingest`: our ingest and its rivals on the same documents, side by side in one run.
+//! `cargo xtask peers STAGE`: a stage of ours and its rivals on the same documents, side by side in one run.
 //!
 //! Every measurement is a fresh process on one thread, and the systems of a task take turns, so that whatever else the machine does
 //! falls on all alike. What is counted is CPU time, not wall time. Rivals live in throw-away environments under `out/peers/`; one that
 //! does not install, or fails, is named and left out. Slow rivals get a part of the documents: a prefix of a fixed shuffle.
 //!
-//! Beside the times, the same run compares decisions: each published quality rule document by document with datatrove's, and the text
-//! of web pages with what was expected of them.
+//! Beside the times, the same run compares what comes out. Ingest: each published quality rule document by document with datatrove's,
+//! and the text of web pages with what was expected of them. Tokenize: every id of every document.
 
 mod decisions;
 mod environments;
 mod extraction;
+mod ingest;
 mod measure;
 mod quote;
 mod systems;
+mod tokenize;
+mod tokens;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,6 +26,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use environments::Environments;
+use systems::{Contest, Task};
 
 /// The test pages with expected text.
 const ORACLE: &str = "newspaper4k==0.9.6";
@@ -35,10 +39,11 @@ pub(crate) struct Arguments {
     /// The large corpus, as `cargo xtask large-corpus` makes it [default: out/large-corpus]
     #[arg(long)]
     corpus: Option<PathBuf>,
-    /// Processes for each system and task; 0 measures nothing and shows what the last run found
-    #[arg(long, default_value_t = 5)]
-    runs: usize,
-    /// Only these tasks; "decisions" and "quality" are the comparisons of what comes out
+    /// Processes for each system and task; 0 measures nothing and shows what the last run found [default: 5, and 1 to
+    /// train a vocabulary]
+    #[arg(long)]
+    runs: Option<usize>,
+    /// Only these tasks; of ingest, "decisions" and "quality" are the comparisons of what comes out
     #[arg(long)]
     task: Vec<String>,
     /// Only these systems, beside our own
@@ -53,6 +58,8 @@ pub(crate) struct Arguments {
 enum Stage {
     /// Reading, extraction, languages, rules, duplicates
     Ingest,
+    /// Text to tokens, training a vocabulary
+    Tokenize,
 }
 
 /// One line of the result: what a system reached on a task.
@@ -73,6 +80,7 @@ struct Row {
 /// Where everything of a run lies.
 struct Places<'r> {
     root: &'r Path,
+    contest: &'static Contest,
     /// `out/peers`.
     folder: PathBuf,
     /// `out/peers/inputs`.
@@ -81,11 +89,24 @@ struct Places<'r> {
     scratch: PathBuf,
     /// The Python programs that drive the rivals.
     drivers: PathBuf,
-    /// `ingest/examples/measure`, built.
+    /// Our own program, built.
     ours: PathBuf,
 }
 
+impl Stage {
+    fn contest(self) -> &'static Contest {
+        match self {
+            Stage::Ingest => &ingest::INGEST,
+            Stage::Tokenize => &tokenize::TOKENIZE,
+        }
+    }
+}
+
 impl Arguments {
+    fn runs(&self, task: &Task) -> usize {
+        self.runs.unwrap_or(task.runs)
+    }
+
     fn wants(&self, task: &str) -> bool {
         self.task.is_empty() || self.task.iter().any(|wanted| wanted == task)
     }
@@ -95,35 +116,50 @@ impl Arguments {
     }
 }
 
-/// Installs, measures, compares, prints, and writes `out/peers/ingest.json`.
+/// Installs, measures, compares, prints, and writes `out/peers/STAGE.json`.
 pub(crate) fn run(root: &Path, arguments: &Arguments) -> anyhow::Result<()> {
-    let Stage::Ingest = arguments.stage;
+    let contest = arguments.stage.contest();
     let folder = root.join("out/peers");
     let places = Places {
         root,
+        contest,
         inputs: folder.join("inputs"),
         scratch: folder.join("scratch"),
         drivers: root.join("xtask/src/peers"),
-        ours: crate::target_folder(root)?.join("debug/examples/measure"),
+        ours: crate::target_folder(root)?.join("debug/examples").join(contest.example),
         folder,
     };
     fs::create_dir_all(&places.scratch).with_context(|| format!("cannot create {}", places.scratch.display()))?;
-    if arguments.runs > 0 {
-        crate::cargo(root, &["build", "--package", "ingest", "--example", "measure"])?;
+    if arguments.runs != Some(0) {
+        crate::cargo(root, &["build", "--package", contest.package, "--example", contest.example])?;
         let mut environments = Environments::new(&places.folder);
         make_inputs(&places, &mut environments, arguments.corpus.as_deref())?;
-        measure::measure_all(&places, &mut environments, arguments)?;
-        if arguments.wants("quality") {
-            extraction::compare(&places, &mut environments)?;
-        }
-        if arguments.wants("decisions") {
-            decisions::compare(&places, &mut environments)?;
+        match arguments.stage {
+            Stage::Ingest => run_ingest(&places, &mut environments, arguments)?,
+            Stage::Tokenize => {
+                tokenize::write_vocabulary(&places)?;
+                measure::measure_all(&places, &mut environments, arguments)?;
+            }
         }
     }
-    let report = quote::report(&places)?;
+    let mut report = quote::speeds(&places)?;
+    if let Stage::Ingest = arguments.stage {
+        quote::comparisons(&places, &mut report)?;
+    }
     print!("{report}");
     if arguments.quote {
-        quote::write(root, &report)?;
+        quote::write(&places, &report)?;
+    }
+    Ok(())
+}
+
+fn run_ingest(places: &Places, environments: &mut Environments, arguments: &Arguments) -> anyhow::Result<()> {
+    measure::measure_all(places, environments, arguments)?;
+    if arguments.wants("quality") {
+        extraction::compare(places, environments)?;
+    }
+    if arguments.wants("decisions") {
+        decisions::compare(places, environments)?;
     }
     Ok(())
 }

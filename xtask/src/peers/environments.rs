@@ -15,7 +15,7 @@ const UV: &str = "uv==0.13.9";
 const PATIENCE: &str = "1800";
 
 /// Environment and packages. Behind `--no-deps`: for its model alone, as its program would displace datatrove's.
-const PACKAGES: [(&str, &[&str]); 6] = [
+const PACKAGES: [(&str, &[&str]); 8] = [
     (
         "datatrove",
         &[
@@ -40,6 +40,18 @@ const PACKAGES: [(&str, &[&str]); 6] = [
     ("text-dedup", &["text-dedup==0.4.0"]),
     // The last three are what it would otherwise install by itself while it is being measured.
     ("data-juicer", &["py-data-juicer==1.6.1", "aiohttp==3.14.5", "ray==2.60.0", "scipy==1.17.1"]),
+    (
+        "tokenizers",
+        &[
+            "tokenizers==0.23.3",
+            "gigatoken==0.10.0",
+            "fastokens==0.3.5",
+            "tiktoken==0.14.0",
+            "bpe-openai==0.1.4",
+            "zstandard==0.25.0",
+        ],
+    ),
+    ("tokenizers-1.0rc3", &["tokenizers==1.0.0rc3"]),
 ];
 
 /// The clone, the commit that is measured, and the dependency that was withdrawn from the registry and isn't used.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Places;
 use super::environments::Environments;
 use super::measure::{OURS, last_line, run_driver, run_ours};
-use super::systems::{SYSTEMS, System};
+use super::systems::System;
 
 /// The result file.
 pub(super) const RESULT: &str = "ingest-extraction.json";
@@ -46,7 +46,7 @@ pub(super) fn compare(places: &Places, environments: &mut Environments) -> anyho
     scores.insert(OURS.to_owned(), score(places)?);
     run_ours(places, "oracle-titled", &oracle)?;
     scores.insert(format!("{OURS} with titles"), score(places)?);
-    for system in SYSTEMS.iter().chain([&PRECISE]).filter(|system| system.driver == DRIVER) {
+    for system in places.contest.systems.iter().chain([&PRECISE]).filter(|system| system.driver == DRIVER) {
         let Ok(python) = environments.python(system.environment) else { continue };
         match run_driver(places, system, &python, "oracle", &oracle, f64::INFINITY) {
             Ok(_) => drop(scores.insert(system.name.to_owned(), score(places)?)),

@@ -21,14 +21,17 @@ def open_text(path):
 
 def documents(path, megabytes, field="text"):
     """The first documents whose `field` is `megabytes` long in all, in UTF-8."""
-    found, size = [], 0
     with open_text(path) as lines:
-        for line in lines:
-            if size >= megabytes * 1e6:
-                break
-            document = json.loads(line)
-            size += len(document[field].encode())
-            found.append(document)
+        return prefix(map(json.loads, lines), megabytes, field)
+
+
+def prefix(documents, megabytes, field="text"):
+    found, size = [], 0
+    for document in documents:
+        if size >= megabytes * 1e6:
+            break
+        size += len(document[field].encode())
+        found.append(document)
     return found
 
 
@@ -48,13 +51,17 @@ class Clock:
         self.seconds = cpu_seconds() - self.start
 
 
+def peak_mib():
+    return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
+
+
 def report(found, clock, package, field="text", **more):
     """Prints the result of a measurement of `found`."""
     result = {
         "n_documents": len(found),
         "n_bytes": sum(len(document[field].encode()) for document in found),
         "cpu_seconds": clock.seconds,
-        "peak_mib": max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024,
+        "peak_mib": more.pop("peak_mib", None) or peak_mib(),
         "version": more.pop("version", None) or importlib.metadata.version(package),
     }
     print(json.dumps(result | more, ensure_ascii=False))

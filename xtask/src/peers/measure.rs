@@ -8,14 +8,11 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 
 use super::environments::Environments;
-use super::systems::{SYSTEMS, System, TASKS, Task, Unit};
-use super::{Arguments, Places, Row};
+use super::systems::{System, Task, Unit};
+use super::{Arguments, Places, Row, tokens};
 
 /// What our own rows are called.
 pub(super) const OURS: &str = "moso";
-
-/// The row file.
-const RESULT: &str = "ingest.json";
 
 /// One thread everywhere, nothing from the network.
 const ENVIRONMENT: [(&str, &str); 8] = [
@@ -51,6 +48,8 @@ struct Entrant<'s> {
     python: PathBuf,
     megabytes: f64,
     measured: Vec<Measured>,
+    /// What was found where the results themselves were compared with ours.
+    compared: String,
 }
 
 /// Measures the wanted tasks; the rows of a task replace those that an earlier run left of it.
@@ -59,20 +58,21 @@ pub(super) fn measure_all(
     environments: &mut Environments,
     arguments: &Arguments,
 ) -> anyhow::Result<()> {
-    for task in TASKS.iter().filter(|task| arguments.wants(task.name)) {
+    let tasks = places.contest.tasks;
+    for task in tasks.iter().filter(|task| arguments.wants(task.name)) {
         let rows = measure_task(places, environments, arguments, task)?;
-        let mut all = read_rows(&places.folder)?;
+        let mut all = read_rows(places)?;
         all.retain(|row| row.task != task.name);
         all.extend(rows);
-        all.sort_by_key(|row| TASKS.iter().position(|task| task.name == row.task));
-        write_rows(&places.folder, &all)?;
+        all.sort_by_key(|row| tasks.iter().position(|task| task.name == row.task));
+        write_rows(places, &all)?;
     }
     Ok(())
 }
 
 /// The rows that were measured so far.
-pub(super) fn read_rows(folder: &Path) -> anyhow::Result<Vec<Row>> {
-    let path = folder.join(RESULT);
+pub(super) fn read_rows(places: &Places) -> anyhow::Result<Vec<Row>> {
+    let path = result_path(places);
     if !path.is_file() {
         return Ok(Vec::new());
     }
@@ -80,12 +80,16 @@ pub(super) fn read_rows(folder: &Path) -> anyhow::Result<Vec<Row>> {
     serde_json::from_str(&text).with_context(|| format!("{} is not a list of rows", path.display()))
 }
 
-fn write_rows(folder: &Path, rows: &[Row]) -> anyhow::Result<()> {
-    let path = folder.join(RESULT);
-    let partial = folder.join(format!("{RESULT}.partial"));
+fn write_rows(places: &Places, rows: &[Row]) -> anyhow::Result<()> {
+    let path = result_path(places);
+    let partial = path.with_extension("json.partial");
     fs::write(&partial, serde_json::to_string_pretty(rows)?)
         .with_context(|| format!("cannot write {}", partial.display()))?;
     fs::rename(&partial, &path).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn result_path(places: &Places) -> PathBuf {
+    places.folder.join(format!("{}.json", places.contest.name))
 }
 
 fn measure_task(
@@ -94,15 +98,14 @@ fn measure_task(
     arguments: &Arguments,
     task: &Task,
 ) -> anyhow::Result<Vec<Row>> {
-    let ours = Entrant { system: None, python: PathBuf::new(), megabytes: f64::INFINITY, measured: Vec::new() };
-    let mut entrants = vec![ours];
-    for system in SYSTEMS.iter().filter(|system| arguments.wants_system(system.name)) {
+    let mut entrants = vec![Entrant::new(None, PathBuf::new(), f64::INFINITY)];
+    for system in places.contest.systems.iter().filter(|system| arguments.wants_system(system.name)) {
         let Some(&(_, megabytes)) = system.tasks.iter().find(|(name, _)| *name == task.name) else { continue };
         if let Ok(python) = environments.python(system.environment) {
-            entrants.push(Entrant { system: Some(system), python, megabytes, measured: Vec::new() });
+            entrants.push(Entrant::new(Some(system), python, megabytes));
         }
     }
-    for round in 0..arguments.runs {
+    for round in 0..arguments.runs(task) {
         // In turns: what else the machine does in a minute falls on all of them.
         entrants.retain_mut(|entrant| match measure(places, task, entrant) {
             Ok(measured) => {
@@ -117,28 +120,60 @@ fn measure_task(
             }
         });
     }
+    compare(places, task, &mut entrants)?;
     Ok(entrants.iter().map(|entrant| row(task, entrant)).collect())
 }
 
-impl Entrant<'_> {
+impl<'s> Entrant<'s> {
+    fn new(system: Option<&'s System>, python: PathBuf, megabytes: f64) -> Self {
+        Self { system, python, megabytes, measured: Vec::new(), compared: String::new() }
+    }
+
     fn name(&self) -> &'static str {
         self.system.map_or(OURS, |system| system.name)
     }
 }
 
+/// Compares every rival's tokens with ours, where a task has any. They come from processes of their own: to write them
+/// between two measured batches takes the encoders a third more time, since it empties the processor's caches.
+fn compare(places: &Places, task: &Task, entrants: &mut [Entrant]) -> anyhow::Result<()> {
+    let Some(what) = task.compared else { return Ok(()) };
+    let name = format!("{}-tokens", task.name);
+    for entrant in entrants {
+        let done = run_entrant(places, task, &name, entrant);
+        let Some(system) = entrant.system else {
+            done?;
+            continue;
+        };
+        entrant.compared = match done.and_then(|_| tokens::compare(places, OURS, system.name)) {
+            Ok(difference) => format!("{what}: {difference}"),
+            Err(error) => format!("not compared: {error:#}"),
+        };
+        println!("{} {}: {}", task.name, system.name, entrant.compared);
+    }
+    tokens::forget(places, OURS);
+    Ok(())
+}
+
 fn measure(places: &Places, task: &Task, entrant: &Entrant) -> anyhow::Result<Measured> {
-    let input = places.inputs.join(task.input);
-    let output = match entrant.system {
-        None => run_ours(places, task.name, &input),
-        Some(system) => run_driver(places, system, &entrant.python, task.name, &input, entrant.megabytes),
-    }?;
+    let output = run_entrant(places, task, task.name, entrant)?;
     serde_json::from_str(&output).with_context(|| format!("no result in {output:?}"))
+}
+
+/// Runs an entrant's program on the input of a task, under the task's name or another. Returns its last line.
+fn run_entrant(places: &Places, task: &Task, name: &str, entrant: &Entrant) -> anyhow::Result<String> {
+    let input = places.inputs.join(task.input);
+    match entrant.system {
+        None => run_ours(places, name, &input),
+        Some(system) => run_driver(places, system, &entrant.python, name, &input, entrant.megabytes),
+    }
 }
 
 /// Runs our own program and returns its last line.
 pub(super) fn run_ours(places: &Places, task: &str, input: &Path) -> anyhow::Result<String> {
     let mut command = Command::new(&places.ours);
-    command.arg(task).arg(input).arg(&places.scratch).arg(places.drivers.join("moso.toml"));
+    command.arg(task).arg(input).arg(&places.scratch);
+    command.args(places.contest.settings.map(|settings| places.drivers.join(settings)));
     last_line(&mut command)
 }
 
@@ -189,11 +224,12 @@ fn row(task: &Task, entrant: &Entrant) -> Row {
         min: rounded(rates[0]),
         max: rounded(rates[rates.len() - 1]),
         runs: rates.len(),
-        note: note(task, &entrant.measured),
+        note: note(task, entrant),
     }
 }
 
-fn note(task: &Task, measured: &[Measured]) -> String {
+fn note(task: &Task, entrant: &Entrant) -> String {
+    let measured = &entrant.measured;
     let last = &measured[measured.len() - 1];
     let megabytes = last.n_bytes as f64 / 1e6;
     let median = |value: &dyn Fn(&Measured) -> f64| {
@@ -214,8 +250,8 @@ fn note(task: &Task, measured: &[Measured]) -> String {
         let rate = median(&|one| one.n_bytes as f64 / 1e6 / (one.cpu_seconds + one.seconds_to_read));
         note.push_str(&format!("; with reading the JSON lines {rate:.1} MB/s"));
     }
-    if !last.remark.is_empty() {
-        note.push_str(&format!("; {}", last.remark));
+    for more in [&last.remark, &entrant.compared].into_iter().filter(|more| !more.is_empty()) {
+        note.push_str(&format!("; {more}"));
     }
     note
 }

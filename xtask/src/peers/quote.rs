@@ -10,52 +10,17 @@ use anyhow::Context;
 use super::decisions::{self, Agreement};
 use super::extraction::{self, Scores};
 use super::measure::{OURS, read_rows};
+use super::systems::Contest;
 use super::{Places, Row};
 
-/// The tables of what was measured, as Markdown.
-pub(super) fn report(places: &Places) -> anyhow::Result<String> {
-    let mut report = String::new();
-    speeds(&read_rows(&places.folder)?, &mut report)?;
-    if let Some(scores) = read_json::<Scores>(&places.folder.join(extraction::RESULT))? {
-        qualities(&scores, &mut report)?;
-    }
-    if let Some(agreements) = read_json::<Vec<Agreement>>(&places.folder.join(decisions::RESULT))? {
-        agreement(&agreements, &mut report)?;
-    }
-    Ok(report)
-}
-
-/// Writes `docs/benchmarks/ingest.md`.
-pub(super) fn write(root: &Path, report: &str) -> anyhow::Result<()> {
-    let date = Command::new("date").arg("+%Y-%m-%d").output().context("cannot start date")?;
-    let date = String::from_utf8_lossy(&date.stdout).trim().to_owned();
-    let text = format!(
-        "# Ingest beside its rivals\n\nMeasured on {date} by `cargo xtask peers ingest` on {}.\n\n\
-         Rates are per second of CPU time on one thread, all of it counted that a process and its children use, from texts in memory to results\n\
-         in memory unless the note says otherwise; a fresh process for each run, the systems in turns. Imports, models and dictionaries of\n\
-         Python rivals are loaded before the clock starts. A rival that is too slow for all documents gets a prefix of the same shuffled\n\
-         documents. What each rival does is described in its driver under `xtask/src/peers/`.\n{report}",
-        machine()
-    );
-    let path = root.join("docs/benchmarks/ingest.md");
-    fs::create_dir_all(root.join("docs/benchmarks")).context("cannot create docs/benchmarks")?;
-    fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
-}
-
-fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> anyhow::Result<Option<T>> {
-    if !path.is_file() {
-        return Ok(None);
-    }
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    serde_json::from_str(&text).map(Some).with_context(|| format!("{} is not as expected", path.display()))
-}
-
-fn speeds(rows: &[Row], report: &mut String) -> anyhow::Result<()> {
-    report.push_str(
+/// The table of what was measured, as Markdown.
+pub(super) fn speeds(places: &Places) -> anyhow::Result<String> {
+    let rows = read_rows(places)?;
+    let mut report = String::from(
         "\n## Speed\n\n| task | system | version | per CPU-second | median | least | most | of ours | runs | note |\n",
     );
     report.push_str("| --- | --- | --- | --- | --: | --: | --: | --: | --: | --- |\n");
-    for row in rows {
+    for row in &rows {
         let ours = rows.iter().find(|ours| ours.task == row.task && ours.system == OURS);
         let share = ours.map_or_else(String::new, |ours| format!("{:.3}", row.median / ours.median));
         let Row { task, system, version, unit, median, min, max, runs, note, .. } = row;
@@ -65,7 +30,40 @@ fn speeds(rows: &[Row], report: &mut String) -> anyhow::Result<()> {
             "| {task} | {system} | {version} | {unit} | {median} | {min} | {max} | {share} | {runs} | {note} |"
         )?;
     }
+    Ok(report)
+}
+
+/// The tables of what came out of ingest.
+pub(super) fn comparisons(places: &Places, report: &mut String) -> anyhow::Result<()> {
+    if let Some(scores) = read_json::<Scores>(&places.folder.join(extraction::RESULT))? {
+        qualities(&scores, report)?;
+    }
+    if let Some(agreements) = read_json::<Vec<Agreement>>(&places.folder.join(decisions::RESULT))? {
+        agreement(&agreements, report)?;
+    }
     Ok(())
+}
+
+/// Writes the stage's page in `docs/benchmarks/`.
+pub(super) fn write(places: &Places, report: &str) -> anyhow::Result<()> {
+    let date = Command::new("date").arg("+%Y-%m-%d").output().context("cannot start date")?;
+    let date = String::from_utf8_lossy(&date.stdout).trim().to_owned();
+    let Contest { name, title, about, .. } = places.contest;
+    let machine = machine();
+    let text =
+        format!("# {title}\n\nMeasured on {date} by `cargo xtask peers {name}` on {machine}.\n\n{about}{report}");
+    let folder = places.root.join("docs/benchmarks");
+    fs::create_dir_all(&folder).context("cannot create docs/benchmarks")?;
+    let path = folder.join(format!("{name}.md"));
+    fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> anyhow::Result<Option<T>> {
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_str(&text).map(Some).with_context(|| format!("{} is not as expected", path.display()))
 }
 
 fn qualities(scores: &Scores, report: &mut String) -> anyhow::Result<()> {
