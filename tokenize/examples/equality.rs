@@ -6,8 +6,8 @@
 //! and with cl100k_base under Qwen's pattern, and has to come back whole from its tokens. Ends with an error at the first text
 //! that differs.
 //!
-//! Where tiktoken and ourselves agree and `tokenizers` does not, that is counted and an example shown: its release candidate cuts
-//! some marks in front of contractions otherwise than GPT-4o's pattern says.
+//! Where tiktoken and ourselves agree and `tokenizers` does not, that is counted and an example shown: the release candidate cuts
+//! contractions with the long s (U+017F) otherwise than GPT-4o's pattern says.
 //!
 //! `tokenizers` reads files of ours without special tokens, which it would look for, and gets texts without the characters that
 //! its newer version of Unicode has and tiktoken's and ours have not.

@@ -227,7 +227,7 @@ impl MergeIndex {
 }
 
 /// The token that two tokens merge into: an open hash table whose slots hold both and what they make. Most of what is asked
-/// for merges into none, so one bit for each hash, in 256 kB that stay near the processor, answers most questions
+/// for merges into none, so one bit for each hash, in 128 kB that stay near the processor, answers most questions
 /// before the table is looked at; pairs of bytes have a table of their own.
 struct MergedPairs {
     of_bytes: Vec<u32>,

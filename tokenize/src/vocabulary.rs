@@ -8,7 +8,7 @@
 use rustc_hash::FxHashSet;
 
 use crate::borders::Borders;
-use crate::bpe::MergeIndex;
+use crate::bpe::{MergeIndex, N_TOKENS_MAX};
 use crate::pattern::Pattern;
 
 /// One id of a vocabulary. Runs of ids are plain `u32`, the type they have in files and tensors.
@@ -71,6 +71,9 @@ impl Vocabulary {
         Numbered { ids, mut specials, is_nfc }: Numbered,
     ) -> Result<Vocabulary, VocabularyError> {
         assert_eq!(ids.len(), tokens.len(), "every token has an id");
+        if tokens.len() > N_TOKENS_MAX {
+            return Err(VocabularyError::TooMany { n: tokens.len() });
+        }
         check_bytes_come_first(tokens)?;
         let index = MergeIndex::new(tokens)?;
         let highest = ids.iter().copied().chain(specials.iter().map(|(_, id)| id.0)).max();
@@ -287,6 +290,12 @@ pub enum VocabularyError {
         rank: u32,
         /// How many bytes it has.
         n_bytes: usize,
+    },
+    /// More than the tables of merging can tell apart.
+    #[error("{n} tokens are more than the {N_TOKENS_MAX} that can be told apart")]
+    TooMany {
+        /// How many there are.
+        n: usize,
     },
     /// Without every byte some texts could not be encoded.
     #[error("no token stands for the single byte 0x{byte:02x}")]
