@@ -134,3 +134,56 @@ impl Cache {
         &mut self.numbers[self.offset..].as_chunks_mut().0[key.shelf()]
     }
 }
+
+/// The tokens of longer pieces: words of technical text, rules and indentation. They are few, and dear to merge.
+pub(crate) struct LongCache {
+    slots: Vec<LongSlot>,
+}
+
+#[derive(Clone)]
+struct LongSlot {
+    /// The piece, with its length in the last byte.
+    key: [u8; 32],
+    n_ids: u32,
+    ids: [u32; LONG_IDS_MAX],
+}
+
+const LONG_IDS_MAX: usize = 7;
+const LONG_LEN_MAX: usize = 31;
+const N_LONG_LOG2: u32 = 13;
+
+impl LongCache {
+    pub(crate) fn new() -> LongCache {
+        LongCache { slots: vec![LongSlot { key: [0; 32], n_ids: 0, ids: [0; LONG_IDS_MAX] }; 1 << N_LONG_LOG2] }
+    }
+
+    /// The tokens of a piece that is there.
+    pub(crate) fn find(&self, piece: &[u8]) -> Option<&[u32]> {
+        let key = long_key(piece)?;
+        let slot = &self.slots[long_slot(&key)];
+        (slot.key == key).then_some(&slot.ids[..slot.n_ids as usize])
+    }
+
+    /// Keeps the tokens of a piece, if both are short enough, in place of what was there.
+    pub(crate) fn put(&mut self, piece: &[u8], new: &[u32]) {
+        if let Some(key) = long_key(piece).filter(|_| new.len() <= LONG_IDS_MAX) {
+            let mut ids = [0; LONG_IDS_MAX];
+            ids[..new.len()].copy_from_slice(new);
+            self.slots[long_slot(&key)] = LongSlot { key, n_ids: new.len() as u32, ids };
+        }
+    }
+}
+
+fn long_key(piece: &[u8]) -> Option<[u8; 32]> {
+    let mut key = [0; 32];
+    key[..LONG_LEN_MAX].get_mut(..piece.len())?.copy_from_slice(piece);
+    key[LONG_LEN_MAX] = piece.len() as u8;
+    Some(key)
+}
+
+fn long_slot(key: &[u8; 32]) -> usize {
+    let mix =
+        |hash: u64, number: &[u8; 8]| (hash ^ u64::from_le_bytes(*number)).wrapping_mul(HASH_FACTOR).rotate_left(29);
+    let hash = key.as_chunks::<8>().0.iter().fold(0, mix);
+    (hash.wrapping_mul(HASH_FACTOR) >> (64 - N_LONG_LOG2)) as usize
+}

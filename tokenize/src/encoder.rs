@@ -7,7 +7,7 @@
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 use crate::bpe::DeadEnds;
-use crate::cache::{CACHED_LEN_MAX, Cache, Few, Key};
+use crate::cache::{CACHED_LEN_MAX, Cache, Few, Key, LongCache};
 use crate::scanner::{Batch, Scanner, WINDOW};
 use crate::vocabulary::Vocabulary;
 
@@ -16,6 +16,7 @@ use crate::vocabulary::Vocabulary;
 pub struct Encoder<'v> {
     vocabulary: &'v Vocabulary,
     cache: Cache,
+    long_cache: LongCache,
     dead_ends: DeadEnds,
     batch: Batch,
     keys: [Key; WINDOW + 1],
@@ -28,6 +29,7 @@ impl<'v> Encoder<'v> {
         Encoder {
             vocabulary,
             cache: Cache::new(),
+            long_cache: LongCache::new(),
             dead_ends: DeadEnds::default(),
             batch: Batch::new(),
             keys: [Key::default(); WINDOW + 1],
@@ -102,11 +104,16 @@ impl<'v> Encoder<'v> {
                 ids.extend_from_slice(&four[..n]);
                 return;
             }
+        } else if let Some(found) = self.long_cache.find(piece) {
+            ids.extend_from_slice(found);
+            return;
         }
         let start = ids.len();
         self.vocabulary.index().encode_piece(piece, &mut self.dead_ends, ids);
         self.vocabulary.ranks_to_ids(&mut ids[start..]);
-        if is_cached && let Some(few) = Few::new(&ids[start..]) {
+        if !is_cached {
+            self.long_cache.put(piece, &ids[start..]);
+        } else if let Some(few) = Few::new(&ids[start..]) {
             self.cache.put(self.keys[idx], few);
         }
     }
