@@ -129,6 +129,11 @@ impl Frame {
         Self { kind, text: String::new(), bars: Vec::new(), cell: 0, has_attributes: false, is_caption: false }
     }
 
+    /// Drops what stands at the end, but nothing that stands in front of a bar: where bars stood must stay inside the text.
+    fn shorten(&mut self, n_bytes: usize) {
+        self.text.truncate(n_bytes.max(self.bars.last().copied().unwrap_or(0)));
+    }
+
     fn parts(&self) -> Vec<&str> {
         let mut parts = Vec::with_capacity(self.bars.len() + 1);
         let mut start = 0;
@@ -188,7 +193,8 @@ impl<'a> Scanner<'a> {
     }
 
     fn push(&mut self, text: &str) {
-        let into = &mut self.frame().text;
+        let frame = self.frame();
+        let into = &frame.text;
         // What was dropped leaves one of the spaces around it, none before a comma, and no comma behind a parenthesis.
         let mut text = text;
         if into.ends_with([' ', '\n']) {
@@ -198,15 +204,16 @@ impl<'a> Scanner<'a> {
             text = text.trim_start_matches([' ', ',', ';', '，', '；']);
         }
         if into.ends_with(' ') && [", ", ". ", "; "].iter().any(|mark| text.starts_with(mark)) {
-            into.pop();
+            frame.shorten(into.len() - 1);
         }
-        into.push_str(text);
+        frame.text.push_str(text);
     }
 
     /// Up to two line ends, so that blocks are parted by a blank line.
     fn push_lines(&mut self, n: usize) {
-        let into = &mut self.frame().text;
-        into.truncate(into.trim_end_matches([' ', '\t']).len());
+        let frame = self.frame();
+        frame.shorten(frame.text.trim_end_matches([' ', '\t']).len());
+        let into = &mut frame.text;
         let n_there = into.len() - into.trim_end_matches('\n').len();
         if !into.is_empty() {
             into.extend(std::iter::repeat_n('\n', n.saturating_sub(n_there)));
@@ -297,7 +304,7 @@ impl<'a> Scanner<'a> {
 
     fn begin_cell(&mut self) {
         let frame = self.frame();
-        frame.text.truncate(frame.text.trim_end_matches(' ').len());
+        frame.shorten(frame.text.trim_end_matches(' ').len());
         if !frame.text.is_empty() && !frame.text.ends_with('\n') {
             frame.text.push('\t');
         }
@@ -458,10 +465,9 @@ impl<'a> Scanner<'a> {
 
     fn end_heading(&mut self) {
         let Some((level, start)) = self.heading.take() else { return };
-        let text = &mut self.frame().text;
-        let len = text.trim_end_matches(['=', ' ', '\t']).len().max(start);
-        text.truncate(len);
-        let end = text.len();
+        let frame = self.frame();
+        frame.shorten(frame.text.trim_end_matches(['=', ' ', '\t']).len().max(start));
+        let end = frame.text.len();
         self.headings.push(Heading { start, end, level });
         self.push_lines(2);
     }
@@ -498,11 +504,13 @@ impl<'a> Scanner<'a> {
     /// Parentheses in which templates left nothing behind go with them.
     fn close_parenthesis(&mut self) -> bool {
         let (char, opener) = if self.rest.starts_with(')') { (')', '(') } else { ('）', '（') };
-        let text = &mut self.frame().text;
-        let before = text.trim_end_matches([' ', ',', ';', '，', '；', '、', '\u{A0}']);
-        let Some(before) = before.strip_suffix(opener) else { return false };
+        let frame = self.frame();
+        let before = frame.text.trim_end_matches([' ', ',', ';', '，', '；', '、', '\u{A0}']);
+        // With a bar inside, there are two parts and no parentheses around nothing.
+        let is_parted = frame.bars.last().is_some_and(|&bar| bar >= before.len());
+        let Some(before) = before.strip_suffix(opener).filter(|_| !is_parted) else { return false };
         let len = before.trim_end_matches(' ').len();
-        text.truncate(len);
+        frame.shorten(len);
         self.skip(char.len_utf8());
         true
     }

@@ -167,3 +167,13 @@ fn nesting_costs_no_stack_and_little_time() {
     clean_markdown(&"` `` ``` ".repeat(20_000));
     clean_markdown(&"<!-- ".repeat(40_000));
 }
+
+/// What is dropped at the end of a text may not take the place of a bar with it.
+#[test]
+fn a_bar_stays_inside_its_text() {
+    let dump = include_bytes!("../../../fuzz/seeds/mediawiki/bar-behind-the-end");
+    assert!(!read("mediawiki", "dump", dump).is_empty());
+    for markup in ["{{a |; \n\n{{b}}}}", "[[a |; \n----\n|c]]", "{{lang| |; |\n== | (; )"] {
+        wikitext_to_text(markup, &[]);
+    }
+}
