@@ -19,22 +19,26 @@
 //!
 //! Nothing here decides which documents are good, how text becomes tokens or what is trained on when.
 
+mod columns;
 mod count;
 mod document;
 mod documents;
 mod files;
 mod hash;
+mod ledger;
 mod manifest;
 mod mapped;
 mod packed;
 mod seed;
 mod settings;
+mod sort;
 mod tokens;
 mod verify;
 
 #[cfg(test)]
 mod tests;
 
+pub use columns::{Column, read_columns};
 pub use count::{ByteSize, Count, Share};
 pub use document::{DocId, Document, Dropped, Kind};
 pub use documents::{
@@ -43,9 +47,13 @@ pub use documents::{
 };
 pub use files::{AtomicFile, FileError, StageFolder, write_atomically};
 pub use hash::{Hash, hash_bytes, hash_file};
+pub use ledger::{LEDGER_FORMAT, LedgerShard, Reading, write_ledger};
 pub use manifest::{FileEntry, Manifest, ManifestError, Parent, Tally};
 pub use packed::{PACKED_FORMAT, PackedShard, PackedWriter, Segment, Span};
 pub use seed::{Seed, is_held_out};
 pub use settings::Settings;
-pub use tokens::{TOKENS_FORMAT, TokenBatch, TokenizedDocument, TokensWriter, read_tokens, write_tokens};
+pub use sort::{Sorted, Sorter, Spool, SpoolRows};
+pub use tokens::{
+    TOKENS_FORMAT, TokenBatch, TokenRows, TokenShard, TokenizedDocument, TokensWriter, read_tokens, write_tokens,
+};
 pub use verify::{Problem, Verification, verify_tree};

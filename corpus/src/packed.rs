@@ -13,18 +13,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray, ListArray, RecordBatch, StructArray, UInt32Array};
-use arrow::buffer::{Buffer, OffsetBuffer};
+use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Fields, Schema, UInt32Type};
-use arrow::ipc::convert::try_fb_to_schema;
-use arrow::ipc::reader::{FileDecoder, read_footer_length};
+use arrow::ipc::MetadataVersion;
 use arrow::ipc::writer::{FileWriter, IpcWriteOptions};
-use arrow::ipc::{MetadataVersion, root_as_footer};
 
 use crate::document::{DocId, Kind};
 use crate::documents::{FormatError, id_at, ids, parse_kind, strings};
 use crate::files::AtomicFile;
 use crate::manifest::FileEntry;
-use crate::mapped::map_file;
+use crate::mapped::map_batches;
 use crate::tokens::{span_lists, spans_at};
 
 /// Version of the folder's layout.
@@ -244,27 +242,13 @@ impl PackedShard {
     }
 }
 
+/// The one batch of a shard.
 fn map_batch(path: &Path) -> Result<RecordBatch, FormatError> {
-    let buffer = map_file(path)?;
-    let failed = |source| FormatError::Arrow { path: path.to_owned(), source };
-    let cut = || FormatError::layout(path, "is cut off or not an Arrow file: its footer is damaged");
-    let trailer_start = buffer.len().checked_sub(10).ok_or_else(cut)?;
-    let trailer: [u8; 10] = buffer[trailer_start..].try_into().expect("the slice is ten bytes long");
-    let n_footer = read_footer_length(trailer).map_err(failed)?;
-    let footer_start = trailer_start.checked_sub(n_footer).ok_or_else(cut)?;
-    let footer = root_as_footer(&buffer[footer_start..trailer_start]).map_err(|_| cut())?;
-    let schema = Arc::new(try_fb_to_schema(footer.schema().ok_or_else(cut)?).map_err(failed)?);
-    let decoder = FileDecoder::new(schema, footer.version()).with_require_alignment(true);
-    let blocks = footer.recordBatches().ok_or_else(cut)?;
-    if blocks.len() != 1 {
-        return Err(FormatError::layout(path, format!("has {} record batches where one was expected", blocks.len())));
+    let batches = map_batches(path)?;
+    match <[RecordBatch; 1]>::try_from(batches) {
+        Ok([batch]) => Ok(batch),
+        Err(batches) => {
+            Err(FormatError::layout(path, format!("has {} record batches where one was expected", batches.len())))
+        }
     }
-    let block = blocks.get(0);
-    let offset = usize::try_from(block.offset()).map_err(|_| cut())?;
-    let n_bytes = block.metaDataLength() as usize + usize::try_from(block.bodyLength()).map_err(|_| cut())?;
-    if offset.checked_add(n_bytes).is_none_or(|end| end > footer_start) {
-        return Err(cut());
-    }
-    let data: Buffer = buffer.slice_with_length(offset, n_bytes);
-    decoder.read_record_batch(block, &data).map_err(failed)?.ok_or_else(cut)
 }

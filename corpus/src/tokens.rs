@@ -6,18 +6,19 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, ListArray, RecordBatch, StructArray, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, FixedSizeBinaryArray, ListArray, RecordBatch, StringArray, StructArray, UInt32Array,
+};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, Fields, Schema, UInt32Type};
 use arrow::ipc::CompressionType;
-use arrow::ipc::reader::FileReader;
 use arrow::ipc::writer::{FileWriter, IpcWriteOptions};
 
 use crate::document::{DocId, Kind};
 use crate::documents::{DocumentBatch, FormatError, id_at, id_column, ids, parse_kind, string_column, strings};
 use crate::files::AtomicFile;
 use crate::manifest::FileEntry;
-use crate::mapped::map_file;
+use crate::mapped::map_batches;
 use crate::packed::Span;
 
 /// Version of the folder's layout.
@@ -124,41 +125,123 @@ impl TokensWriter {
     }
 }
 
-/// Reads one shard.
+/// Reads one shard whole. For a few documents; [`TokenShard`] copies nothing.
 pub fn read_tokens(path: &Path) -> Result<Vec<TokenizedDocument>, FormatError> {
-    let buffer = map_file(path)?;
-    let failed = |source| FormatError::Arrow { path: path.to_owned(), source };
-    let reader = FileReader::try_new(std::io::Cursor::new(buffer.as_slice()), None).map_err(failed)?;
-    let mut documents = Vec::new();
-    for batch in reader {
-        append_tokens(path, &batch.map_err(failed)?, &mut documents)?;
-    }
-    Ok(documents)
+    let shard = TokenShard::open(path)?;
+    let documents = shard.batches().iter().flat_map(|batch| (0..batch.n_rows()).map(move |row| batch.document(row)));
+    Ok(documents.collect())
 }
 
-fn append_tokens(path: &Path, batch: &RecordBatch, documents: &mut Vec<TokenizedDocument>) -> Result<(), FormatError> {
-    let ids = id_column(path, batch, "id")?;
-    let (lang, source) = (string_column(path, batch, "lang")?, string_column(path, batch, "source")?);
-    let kind = string_column(path, batch, "kind")?;
-    let list = |name| {
-        let array = batch.column_by_name(name).and_then(|array| array.as_list_opt::<i32>());
-        array.ok_or_else(|| FormatError::layout(path, format!("has no list column {name}")))
-    };
-    let (tokens, loss) = (list("tokens")?, list("loss")?);
-    for row in 0..batch.num_rows() {
-        let values = tokens.value(row);
-        let values = values.as_primitive_opt::<UInt32Type>();
-        let values = values.ok_or_else(|| FormatError::layout(path, "tokens are not UInt32"))?;
-        documents.push(TokenizedDocument {
-            id: id_at(ids, row),
-            tokens: values.values().to_vec(),
-            loss: loss.is_valid(row).then(|| spans_at(loss, row)),
-            lang: lang.value(row).to_owned(),
-            source: source.value(row).to_owned(),
-            kind: parse_kind(path, kind.value(row))?,
-        });
+/// A mapped shard.
+pub struct TokenShard {
+    batches: Vec<TokenRows>,
+}
+
+/// Documents of a mapped shard, as they lie in the file.
+pub struct TokenRows {
+    ids: FixedSizeBinaryArray,
+    tokens: ListArray,
+    values: UInt32Array,
+    loss: ListArray,
+    lang: StringArray,
+    source: StringArray,
+    kind: StringArray,
+}
+
+impl TokenShard {
+    /// Maps a shard and checks that its columns are those of tokens. Tokens are read when they are touched.
+    pub fn open(path: &Path) -> Result<Self, FormatError> {
+        let batches = map_batches(path)?.iter().map(|batch| TokenRows::new(path, batch)).collect::<Result<_, _>>()?;
+        Ok(Self { batches })
     }
-    Ok(())
+
+    /// Its documents, in order.
+    pub fn batches(&self) -> &[TokenRows] {
+        &self.batches
+    }
+
+    /// Documents in all batches.
+    pub fn n_rows(&self) -> usize {
+        self.batches.iter().map(TokenRows::n_rows).sum()
+    }
+}
+
+impl TokenRows {
+    fn new(path: &Path, batch: &RecordBatch) -> Result<Self, FormatError> {
+        let list = |name| {
+            let array = batch.column_by_name(name).and_then(|array| array.as_list_opt::<i32>());
+            array.cloned().ok_or_else(|| FormatError::layout(path, format!("has no list column {name}")))
+        };
+        let (tokens, loss) = (list("tokens")?, list("loss")?);
+        let values = tokens.values().as_primitive_opt::<UInt32Type>().cloned();
+        let values = values.ok_or_else(|| FormatError::layout(path, "tokens are not UInt32"))?;
+        if *loss.values().data_type() != DataType::Struct(span_fields()) {
+            return Err(FormatError::layout(path, "loss is not a list of spans"));
+        }
+        let kind = string_column(path, batch, "kind")?.clone();
+        kind.iter().flatten().try_for_each(|name| parse_kind(path, name).map(drop))?;
+        Ok(Self {
+            ids: id_column(path, batch, "id")?.clone(),
+            tokens,
+            values,
+            loss,
+            lang: string_column(path, batch, "lang")?.clone(),
+            source: string_column(path, batch, "source")?.clone(),
+            kind,
+        })
+    }
+
+    /// Documents.
+    pub fn n_rows(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Identity of a document.
+    pub fn id(&self, row: usize) -> DocId {
+        id_at(&self.ids, row)
+    }
+
+    /// Number of its tokens. Touches none of them.
+    pub fn n_tokens(&self, row: usize) -> usize {
+        self.tokens.value_length(row) as usize
+    }
+
+    /// Its tokens, in the mapped file.
+    pub fn tokens(&self, row: usize) -> &[u32] {
+        let offsets = self.tokens.value_offsets();
+        &self.values.values()[offsets[row] as usize..offsets[row + 1] as usize]
+    }
+
+    /// Its token positions that carry loss; `None` where all do.
+    pub fn loss(&self, row: usize) -> Option<Vec<Span>> {
+        self.loss.is_valid(row).then(|| spans_at(&self.loss, row))
+    }
+
+    /// Its language.
+    pub fn lang(&self, row: usize) -> &str {
+        self.lang.value(row)
+    }
+
+    /// Its source.
+    pub fn source(&self, row: usize) -> &str {
+        self.source.value(row)
+    }
+
+    /// Its kind.
+    pub fn kind(&self, row: usize) -> Kind {
+        Kind::parse(self.kind.value(row)).expect("it was parsed when the shard was opened")
+    }
+
+    fn document(&self, row: usize) -> TokenizedDocument {
+        TokenizedDocument {
+            id: self.id(row),
+            tokens: self.tokens(row).to_vec(),
+            loss: self.loss(row),
+            lang: self.lang(row).to_owned(),
+            source: self.source(row).to_owned(),
+            kind: self.kind(row),
+        }
+    }
 }
 
 fn span_fields() -> Fields {

@@ -44,8 +44,6 @@ mod perplexity;
 mod rules;
 mod urls;
 
-mod sort;
-
 mod examine;
 mod explain;
 mod funnel;

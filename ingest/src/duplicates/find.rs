@@ -10,7 +10,7 @@
 
 use std::path::{Path, PathBuf};
 
-use corpus::{FileError, Share};
+use corpus::{FileError, Share, Sorted, Sorter, Spool};
 use rayon::prelude::*;
 
 use super::fingerprint::{Fingerprint, shingle_len};
@@ -18,7 +18,6 @@ use super::shingles::shingles;
 use super::sketch::n_common;
 use super::{Duplicates, NearDuplicates};
 use crate::language::Unit;
-use crate::sort::{Sorted, Sorter, Spool};
 
 /// Compared pairs are handed to all cores so many at a time.
 const PAIRS_AT_ONCE: usize = 1 << 14;

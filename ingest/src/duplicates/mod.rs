@@ -9,7 +9,7 @@
 //! Documents are compared with their like only: of the same kind, and, but for the address, of the same language.
 //!
 //! Memory does not grow with the corpus beyond some bits a document and eight bytes a shard: everything else is sorted
-//! outside of memory ([`crate::sort`]).
+//! outside of memory ([`corpus::Sorter`]).
 
 mod find;
 mod fingerprint;

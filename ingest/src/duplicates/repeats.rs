@@ -12,12 +12,12 @@
 
 use std::path::Path;
 
+use corpus::Sorter;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::find::{ByShard, Candidates, Comparable, Positions};
 use super::shingles::{for_each_unit, mix, shingles};
 use super::{RepeatedPieces, RepeatedSpans, Repeats};
-use crate::sort::Sorter;
 
 /// A piece is named by its document's position and its index, which has so many bits: 64 million words in a document.
 const INDEX_BITS: u32 = 26;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use corpus::{DocId, Document, FileError, Kind, Share};
+use corpus::{DocId, Document, FileError, Kind, Share, Sorter};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -13,7 +13,6 @@ use crate::duplicates::{
     remove_repeats, shingles, sketch,
 };
 use crate::language::Unit;
-use crate::sort::Sorter;
 use crate::{Duplicates, Fingerprint, RepeatedPieces, RepeatedSpans, Repeats, fingerprint, proposed};
 
 fn document(index: usize, text: &str, lang: &str, kind: Kind) -> Document {

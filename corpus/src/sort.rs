@@ -1,7 +1,7 @@
 //! Sorting more rows than memory holds.
 //!
-//! Everything that compares documents of the whole corpus (exact keys, bands of sketches, pairs, repeated lines) is a sort:
-//! rows of a few 64-bit numbers go in, and come out in order, each different row once. Rows gather in a buffer of a fixed
+//! Everything that compares documents of the whole corpus (exact keys, bands of sketches, pairs, repeated lines) is a sort, and
+//! so is everything that puts them in another order (what a stage reads, which row it goes to): rows of a few 64-bit numbers go in, and come out in order, each different row once. Rows gather in a buffer of a fixed
 //! size; a full buffer is sorted on all cores and written away as a run; at the end the runs are merged with one small
 //! read buffer each. Costs O(n log n) comparisons and, beyond one buffer, one write and one read of every row.
 //!
@@ -13,11 +13,12 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use corpus::FileError;
 use rayon::prelude::*;
 
+use crate::files::FileError;
+
 /// One row.
-pub(crate) type Row<const N: usize> = [u64; N];
+type Row<const N: usize> = [u64; N];
 
 /// However little memory there is, a run holds so many rows, and a run is read in blocks of so many.
 const RUN_ROWS_MIN: usize = 1 << 12;
@@ -25,7 +26,7 @@ const BLOCK_ROWS_MIN: usize = 1 << 8;
 const BLOCK_ROWS_MAX: usize = 1 << 14;
 
 /// Takes rows in any order.
-pub(crate) struct Sorter<const N: usize> {
+pub struct Sorter<const N: usize> {
     path: PathBuf,
     rows: Vec<Row<N>>,
     n_rows_max: usize,
@@ -34,12 +35,13 @@ pub(crate) struct Sorter<const N: usize> {
 
 impl<const N: usize> Sorter<N> {
     /// Rows beyond `n_bytes_max` are spilled to files beside `path`, whose names begin as it does.
-    pub(crate) fn new(path: &Path, n_bytes_max: usize) -> Self {
+    pub fn new(path: &Path, n_bytes_max: usize) -> Self {
         let n_rows_max = (n_bytes_max / size_of::<Row<N>>()).max(RUN_ROWS_MIN);
         Self { path: path.to_owned(), rows: Vec::new(), n_rows_max, runs: Vec::new() }
     }
 
-    pub(crate) fn push(&mut self, row: Row<N>) -> Result<(), FileError> {
+    /// Takes a row.
+    pub fn push(&mut self, row: Row<N>) -> Result<(), FileError> {
         if self.rows.len() == self.n_rows_max {
             self.spill()?;
         }
@@ -53,7 +55,7 @@ impl<const N: usize> Sorter<N> {
     }
 
     /// The rows in order, each once.
-    pub(crate) fn finish(mut self) -> Result<Sorted<N>, FileError> {
+    pub fn finish(mut self) -> Result<Sorted<N>, FileError> {
         if self.runs.is_empty() {
             self.sort();
             return Ok(Sorted(Order::InMemory(self.rows.into_iter())));
@@ -92,7 +94,7 @@ impl<const N: usize> Sorter<N> {
 }
 
 /// Sorted rows.
-pub(crate) struct Sorted<const N: usize>(Order<N>);
+pub struct Sorted<const N: usize>(Order<N>);
 
 enum Order<const N: usize> {
     InMemory(std::vec::IntoIter<Row<N>>),
@@ -101,7 +103,8 @@ enum Order<const N: usize> {
 
 impl<const N: usize> Sorted<N> {
     /// The next row; `None` at the end.
-    pub(crate) fn next(&mut self) -> Result<Option<Row<N>>, FileError> {
+    #[expect(clippy::should_implement_trait, reason = "a row may fail to be read")]
+    pub fn next(&mut self) -> Result<Option<Row<N>>, FileError> {
         let Order::Merged { heads, runs, last } = &mut self.0 else {
             let Order::InMemory(rows) = &mut self.0 else { unreachable!("there are two orders") };
             return Ok(rows.next());
@@ -120,20 +123,22 @@ impl<const N: usize> Sorted<N> {
 }
 
 /// Rows in a file, in the order in which they were written. The file is removed with the value.
-pub(crate) struct Spool<const N: usize> {
+pub struct Spool<const N: usize> {
     path: PathBuf,
     writer: BufWriter<File>,
     n_rows: u64,
 }
 
 impl<const N: usize> Spool<N> {
-    pub(crate) fn create(path: &Path) -> Result<Self, FileError> {
+    /// Starts an empty file.
+    pub fn create(path: &Path) -> Result<Self, FileError> {
         let failed = |source| FileError::new("create", path, source);
         let file = File::options().read(true).write(true).create(true).truncate(true).open(path).map_err(failed)?;
         Ok(Self { path: path.to_owned(), writer: BufWriter::with_capacity(1 << 18, file), n_rows: 0 })
     }
 
-    pub(crate) fn push(&mut self, row: Row<N>) -> Result<(), FileError> {
+    /// Appends a row.
+    pub fn push(&mut self, row: Row<N>) -> Result<(), FileError> {
         self.n_rows += 1;
         let mut wrote = Ok(());
         for value in row {
@@ -142,16 +147,18 @@ impl<const N: usize> Spool<N> {
         wrote.map_err(|source| FileError::new("write", &self.path, source))
     }
 
-    pub(crate) fn n_rows(&self) -> u64 {
+    /// Rows so far.
+    pub fn n_rows(&self) -> u64 {
         self.n_rows
     }
 
-    pub(crate) fn flush(&mut self) -> Result<(), FileError> {
+    /// Hands everything to the system, so that it can be read.
+    pub fn flush(&mut self) -> Result<(), FileError> {
         self.writer.flush().map_err(|source| FileError::new("write", &self.path, source))
     }
 
     /// The rows from `start` to `end`. All must have been flushed.
-    pub(crate) fn range(&self, start: u64, end: u64) -> Result<Vec<Row<N>>, FileError> {
+    pub fn range(&self, start: u64, end: u64) -> Result<Vec<Row<N>>, FileError> {
         assert!(start <= end && end <= self.n_rows, "the rows are there");
         let failed = |source| FileError::new("read", &self.path, source);
         let mut file = File::open(&self.path).map_err(failed)?;
@@ -167,7 +174,7 @@ impl<const N: usize> Spool<N> {
     }
 
     /// Reads all rows again, `n_block_rows` at a time.
-    pub(crate) fn into_rows(mut self, n_block_rows: usize) -> Result<SpoolRows<N>, FileError> {
+    pub fn into_rows(mut self, n_block_rows: usize) -> Result<SpoolRows<N>, FileError> {
         self.flush()?;
         let file = File::open(&self.path).map_err(|source| FileError::new("open", &self.path, source))?;
         let reader = BufReader::with_capacity(n_block_rows * size_of::<Row<N>>(), file);
@@ -183,7 +190,7 @@ impl<const N: usize> Drop for Spool<N> {
 }
 
 /// The rows of a [`Spool`], read once.
-pub(crate) struct SpoolRows<const N: usize> {
+pub struct SpoolRows<const N: usize> {
     spool: Spool<N>,
     reader: BufReader<File>,
     n_left: u64,
@@ -191,7 +198,7 @@ pub(crate) struct SpoolRows<const N: usize> {
 
 impl<const N: usize> SpoolRows<N> {
     /// The next row; `None` at the end.
-    pub(crate) fn next(&mut self) -> Result<Option<Row<N>>, FileError> {
+    pub fn next(&mut self) -> Result<Option<Row<N>>, FileError> {
         if self.n_left == 0 {
             return Ok(None);
         }
