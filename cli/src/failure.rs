@@ -4,7 +4,7 @@
 use anyhow::Error;
 use corpus::{FileError, FormatError, ManifestError};
 use ingest::IngestError;
-use mixer::MixError;
+use mixer::{CatalogueError, MixError};
 use tokenize::TokenizeError;
 
 /// Interrupted, resumable.
@@ -111,10 +111,10 @@ impl From<MixError> for Failure {
     fn from(error: MixError) -> Self {
         match error {
             MixError::File(error) => error.into(),
-            MixError::Format(error) => error.into(),
-            MixError::Manifest(error) => error.into(),
-            MixError::Shares { .. } => Self::run_file(error),
-            MixError::TooLittle { .. } | MixError::TooFewHeldOut { .. } => Self::input(error),
+            MixError::Catalogue(CatalogueError::Format(error)) => error.into(),
+            MixError::Catalogue(CatalogueError::Manifest(error)) | MixError::Manifest(error) => error.into(),
+            MixError::Interrupted { .. } => Self::interrupted(),
+            MixError::Catalogue(_) | MixError::TooLittle { .. } | MixError::TooFewHeldOut { .. } => Self::input(error),
         }
     }
 }

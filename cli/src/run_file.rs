@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use corpus::{Count, Seed, Settings, Share};
+use corpus::{ByteSize, Count, Seed, Settings, Share};
 use ingest::{IngestConfig, RawIngest, RawSource, Source, resolve_sources};
 use mixer::{Mix, StageMix};
 use planner::{
@@ -16,6 +16,9 @@ use tokenize::{RawTokenizer, TokenizerConfig};
 
 use crate::failure::Failure;
 
+/// Memory for mixing where the run file names none.
+const MIX_MEMORY: ByteSize = ByteSize(1 << 30);
+
 /// Embedding rows are padded to a multiple of this.
 const VOCABULARY_MULTIPLE: u64 = 128;
 
@@ -26,10 +29,18 @@ struct RawRun {
     source: Vec<RawSource>,
     ingest: RawIngest,
     tokenizer: RawTokenizer,
+    mix: Option<RawMix>,
     stage: Vec<RawStage>,
     train: RawTrain,
     eval: EvalConfig,
     report: ReportConfig,
+}
+
+/// `[mix]`: what does not change the rows.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawMix {
+    memory: ByteSize,
 }
 
 #[derive(Deserialize)]
@@ -125,6 +136,7 @@ pub(crate) struct Run {
     pub(crate) ingest: IngestConfig,
     pub(crate) tokenizer: TokenizerConfig,
     pub(crate) mixes: Vec<StageMix>,
+    pub(crate) mix_memory: ByteSize,
     pub(crate) plan: RunPlan,
     pub(crate) optimizer: OptimizerSettings,
     pub(crate) checkpoint_every: u64,
@@ -147,7 +159,7 @@ impl Run {
     }
 
     fn check(raw: RawRun, name: String, folder: &Path) -> anyhow::Result<Self> {
-        let RawRun { seed, source, ingest, tokenizer, stage, train, eval, report } = raw;
+        let RawRun { seed, source, ingest, tokenizer, mix, stage, train, eval, report } = raw;
         let RawTrain { context, mup, optimizer, checkpoint_every, keep_last, validate_every } = train;
         let tokenizer = TokenizerConfig::new(tokenizer, folder).map_err(|what| anyhow!("[tokenizer] {what}"))?;
         let n_ids = tokenize::n_ids(&tokenizer).context("[tokenizer]")?;
@@ -163,10 +175,19 @@ impl Run {
         let mixes: Vec<StageMix> = mixes
             .into_iter()
             .zip(&plan.stages)
-            .map(|((name, mix), stage)| StageMix { name, n_rows: stage.n_rows(), mix })
+            .map(|((name, mix), stage)| StageMix { name, n_rows: stage.n_rows(), batch_rows: stage.batch.rows, mix })
             .collect();
+        let sources = resolve_sources(source, folder)?;
         for stage in &mixes {
-            stage.mix.shares().map_err(|what| anyhow!("stage {}: {what}", stage.name))?;
+            stage.mix.groups().map_err(|what| anyhow!("stage {}: {what}", stage.name))?;
+            for name in stage.mix.source.keys().chain(stage.mix.source_epochs_max.keys()) {
+                let is_known = sources.iter().any(|source| source.name == *name);
+                anyhow::ensure!(
+                    is_known,
+                    "stage {}: its mix names the source {name:?}, which there is not",
+                    stage.name
+                );
+            }
             let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
             let is_name = !stage.name.is_empty() && stage.name.bytes().all(safe) && !stage.name.starts_with('.');
             anyhow::ensure!(
@@ -183,10 +204,11 @@ impl Run {
         Ok(Self {
             name,
             seed_value: seed,
-            sources: resolve_sources(source, folder)?,
+            sources,
             ingest: IngestConfig::try_from(ingest)?.within(folder),
             tokenizer,
             mixes,
+            mix_memory: mix.map_or(MIX_MEMORY, |mix| mix.memory),
             plan,
             optimizer,
             checkpoint_every,
@@ -218,19 +240,47 @@ impl Run {
             "ingest": { "sources": self.sources, "ingest": self.ingest },
             "tokenizer": { "tokenizer": self.tokenizer, "seed": self.seed_value, "held_out": self.eval.held_out },
             "tokenize": {},
-            "mix": {
-                "stages": self.mixes, "context": self.context(), "seed": self.seed_value,
-                "held_out": self.eval.held_out, "rows": self.eval.rows,
-            },
+            "mix": self.resolved_mix(),
             "train": { "plan": self.plan, "optimizer": self.optimizer, "seed": self.seed_value },
             "eval": { "eval": self.eval, "seed": self.seed_value },
             "report": self.report,
         })
     }
 
-    /// The settings of one stage.
+    /// Every stage's rows depend on its own mix and on what was read before, not on the mixes of other stages.
+    fn resolved_mix(&self) -> Value {
+        let rows = |more: Value| {
+            let mut settings =
+                json!({ "context": self.context(), "seed": self.seed_value, "held_out": self.eval.held_out });
+            settings
+                .as_object_mut()
+                .expect("it is an object")
+                .extend(more.as_object().expect("and so is this").clone());
+            settings
+        };
+        let mut langs: Vec<&String> = self.mixes.iter().flat_map(|stage| stage.mix.language.keys()).collect();
+        langs.sort();
+        langs.dedup();
+        let mut stages = json!({ mixer::VALIDATION: rows(json!({ "languages": langs, "rows": self.eval.rows })) });
+        for stage in &self.mixes {
+            stages[&stage.name] = rows(json!({ "stage": stage }));
+        }
+        stages
+    }
+
+    /// The settings of one stage of the run.
     pub(crate) fn settings(&self, stage: &str) -> Settings {
         Settings(self.resolved()[stage].clone())
+    }
+
+    /// The settings that made a folder of the run.
+    pub(crate) fn settings_of(&self, folder: &Path) -> Settings {
+        let stage = stage_of(folder);
+        let Settings(mut settings) = self.settings(stage);
+        match folder.iter().nth(1).and_then(|name| name.to_str()) {
+            Some(name) if stage == "mix" => Settings(settings[name].take()),
+            _ => Settings(settings),
+        }
     }
 }
 
@@ -280,4 +330,17 @@ fn stage_request(raw: RawStage, context: u64, vocabulary: u64) -> anyhow::Result
         learning_rate: LearningRate { peak: lr.peak, end: lr.end, warmup_tokens: lr.warmup.0 },
         growth: growth.map(|growth| Growth { operator: growth.operator, ramp_tokens: growth.ramp.0 }),
     })
+}
+
+/// The stage that makes a folder of a run.
+pub(crate) fn stage_of(folder: &Path) -> &'static str {
+    match folder.iter().next().and_then(|name| name.to_str()) {
+        Some("documents" | "dropped") => "ingest",
+        Some("tokenizer") => "tokenizer",
+        Some("tokens") => "tokenize",
+        Some("packed" | "ledger") => "mix",
+        Some("checkpoints") => "train",
+        Some("report") => "report",
+        _ => "eval",
+    }
 }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::anyhow;
-use corpus::{Count, DOCUMENTS_FORMAT, FileError, Hash, Manifest, PACKED_FORMAT, Parent, TOKENS_FORMAT, Tally};
-use mixer::{MixJob, VALIDATION, packed_folder};
+use corpus::{Count, DOCUMENTS_FORMAT, FileError, Hash, Manifest, Parent, TOKENS_FORMAT, Tally};
+use mixer::{MixJob, Removed, VALIDATION, packed_folder};
 use serde_json::json;
 use tokenize::{Compression, TOKENIZER_FORMAT, TokenizerConfig};
 
@@ -71,8 +71,8 @@ impl<'a> Stages<'a> {
 
     /// Whether every one of `folders` was made by this stage from these settings and inputs.
     fn is_done(&self, stage: Stage, folders: &[(&str, PathBuf)], format: u32, parents: &[Parent]) -> bool {
-        let settings = self.run.settings(stage.name());
         let done = folders.iter().all(|(name, folder)| {
+            let settings = self.run.settings_of(folder);
             let wanted = Manifest::new(name, format, &settings).with_parents(parents.to_vec());
             wanted.is_done(&self.out.join(folder))
         });
@@ -92,12 +92,12 @@ impl<'a> Stages<'a> {
     /// The hash of a folder that is what the run file says.
     fn fresh(&self, folder: &Path) -> Result<Hash, Failure> {
         let (manifest, hash) = Manifest::read_with_hash(&self.out.join(folder))?;
-        let stage = stage_of(folder);
+        let stage = crate::run_file::stage_of(folder);
         let stale = |what: &str| {
             let folder = folder.display();
             Failure::run_file(anyhow!("{folder} was made from other {what} than now: run `moso {stage}` first"))
         };
-        if manifest.config_hash != self.run.settings(stage).hash() {
+        if manifest.config_hash != self.run.settings_of(folder).hash() {
             return Err(stale("settings"));
         }
         for parent in manifest.parents {
@@ -178,14 +178,9 @@ impl<'a> Stages<'a> {
     }
 
     fn mix(&self) -> Result<(), Failure> {
-        let parents = self.parents(&["tokens".into()])?;
-        let mut folders: Vec<(&str, PathBuf)> = vec![("mix", packed_folder(VALIDATION))];
-        folders.extend(self.run.mixes.iter().map(|stage| ("mix", packed_folder(&stage.name))));
-        if self.is_done(Stage::Mix, &folders, PACKED_FORMAT, &parents) {
-            return Ok(());
-        }
-        let n_rows = self.run.mixes.iter().map(|stage| stage.n_rows).sum();
-        let progress = self.console.start("mix", n_rows, "rows");
+        self.parents(&["tokens".into()])?;
+        let removed = Removed::default();
+        let settings = |stage: &str| self.run.settings_of(&packed_folder(stage));
         let job = MixJob {
             out: self.out,
             stages: &self.run.mixes,
@@ -193,13 +188,28 @@ impl<'a> Stages<'a> {
             seed: self.run.seed(),
             held_out: self.run.eval.held_out.0,
             validation_rows: self.run.eval.rows,
-            settings: &self.run.settings("mix"),
+            removed: &removed,
+            memory: self.run.mix_memory.0,
+            settings: &settings,
         };
-        mixer::mix(&job, &|_, n_rows| progress.add(n_rows))?;
+        let open = mixer::unfinished(&job)?;
+        if open.is_empty() {
+            self.console.skipped(Stage::Mix.name());
+            return Ok(());
+        }
+        let stages = self.run.mixes.iter().filter(|stage| open.contains(&stage.name));
+        let n_rows = stages.map(|stage| stage.n_rows).sum();
+        let progress = self.console.start("mix", n_rows, "rows");
+        mixer::mix(&job, &|stage, n_rows| {
+            if stage != VALIDATION {
+                progress.add(n_rows);
+            }
+            if self.stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
         let n_tokens = n_rows * self.run.context() as u64;
         progress.finish(
             &format!("{n_rows} rows, {} tokens", Count(n_tokens)),
-            json!({ "rows": n_rows, "tokens": n_tokens }),
+            json!({ "rows": n_rows, "tokens": n_tokens, "stages": open }),
         );
         Ok(())
     }
@@ -300,18 +310,6 @@ impl<'a> Stages<'a> {
             progress.finish("done", json!({ "report": self.out.join("report/index.html") }));
         }
         Ok(())
-    }
-}
-
-/// The stage that makes a folder.
-fn stage_of(folder: &Path) -> &'static str {
-    match folder.iter().next().and_then(|name| name.to_str()) {
-        Some("documents" | "dropped") => "ingest",
-        Some("tokenizer") => "tokenizer",
-        Some("tokens") => "tokenize",
-        Some("packed") => "mix",
-        Some("checkpoints") => "train",
-        _ => "eval",
     }
 }
 

@@ -50,7 +50,7 @@ pub use hash::{Hash, hash_bytes, hash_file};
 pub use ledger::{LEDGER_FORMAT, LedgerShard, Reading, write_ledger};
 pub use manifest::{FileEntry, Manifest, ManifestError, Parent, Tally};
 pub use packed::{PACKED_FORMAT, PackedShard, PackedWriter, Segment, Span};
-pub use seed::{Seed, is_held_out};
+pub use seed::{HeldOut, Seed, is_held_out};
 pub use settings::Settings;
 pub use sort::{Sorted, Sorter, Spool, SpoolRows};
 pub use tokens::{

@@ -37,10 +37,28 @@ impl Seed {
     }
 }
 
-/// Whether a document belongs to the held-out set: a fixed share of all ids, whatever else is in the corpus.
+/// The held-out set: a fixed share of all ids, whatever else is in the corpus.
+#[derive(Clone, Copy, Debug)]
+pub struct HeldOut {
+    seed: Seed,
+    share: f64,
+}
+
+impl HeldOut {
+    /// The set of a run.
+    pub fn new(seed: &Seed, share: f64) -> Self {
+        Self { seed: seed.stream("held-out"), share }
+    }
+
+    /// Whether a document belongs to it.
+    pub fn contains(&self, id: DocId) -> bool {
+        (self.seed.order_key(&id.0) as f64) < self.share * (u64::MAX as f64)
+    }
+}
+
+/// Whether a document belongs to the held-out set.
 pub fn is_held_out(seed: &Seed, id: DocId, share: f64) -> bool {
-    let key = seed.stream("held-out").order_key(&id.0);
-    (key as f64) < share * (u64::MAX as f64)
+    HeldOut::new(seed, share).contains(id)
 }
 
 fn first_u64(bytes: &[u8; 32]) -> u64 {

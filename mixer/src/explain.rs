@@ -12,7 +12,7 @@ pub fn explain(stages: &[StageMix], context: usize) -> String {
         let n_tokens = stage.n_rows * context as u64;
         let _ =
             writeln!(text, "  packed/{}: {} rows of {context} tokens = {n_tokens} tokens", stage.name, stage.n_rows);
-        let shares = match stage.mix.shares() {
+        let shares = match stage.mix.groups() {
             Ok(shares) => shares,
             Err(what) => {
                 let _ = writeln!(text, "    cannot be mixed: {what}");

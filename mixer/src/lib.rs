@@ -1,27 +1,37 @@
 //! What is read how often, in which order, and packed how.
 //!
-//! A stage's budget is a number of rows. Every row belongs to one *group*, a language and a kind of text; the mix gives each group
-//! its share of the rows, exact to the row ([`quotas`]). The groups take turns so that every batch, not just the stage, has the
-//! mix. Inside a group the documents come in a seeded order, epoch after epoch, and one stage goes on where the one before
-//! stopped: nothing is repeated or lost at a stage's border.
+//! A stage's budget is a number of rows. Every row belongs to one *stratum*: a language, a kind and a source of text, and a bucket
+//! of every column the mix weighs by. The mix gives each stratum its share of the rows, exact to the row ([`quotas`]); what
+//! cannot be met is said with the numbers ([`Shortage`]). Strata take turns so that every batch, not just the stage, has the mix
+//! ([`Turns`]), and the rows of each are shuffled over the whole stage ([`Permutation`]).
 //!
-//! Plain text and instructions are laid end to end and cut into rows of `context + 1` tokens that overlap by one, so that
-//! every token is predicted once. Propositions are never cut: a label without its statement teaches nothing.
+//! Documents are read in an order that is a hash of their ids, those first that were read least. A *ledger* says of every document
+//! what was read of it, and is all that a stage hands to the next one: the next stage may have another mix, or other strata, and
+//! still repeats nothing before everything else was read, and loses nothing.
 //!
-//! Invariant: the rows are a function of (tokens, mix, seed), independent of batch size, ranks and threads. The tokens of all
-//! documents are held in memory in this version.
+//! Documents are laid end to end and cut into rows that overlap by one token ([`Packing::Concatenate`]), or put whole where they
+//! fit best ([`Packing::BestFit`]). Propositions are never cut: a label without its statement teaches nothing.
+//!
+//! Invariants: rows are a function of (tokens, mix, seed, ledger), independent of batch size, ranks, threads and memory; no
+//! more memory is used than the job is given, whatever the size of the corpus.
 
+mod catalogue;
 mod config;
 mod explain;
+mod order;
 mod pack;
 mod plan;
 mod run;
+mod shuffle;
+mod stage;
 
 #[cfg(test)]
 mod tests;
 
-pub use config::{Mix, StageMix};
+pub use catalogue::{CatalogueError, Removed};
+pub use config::{By, Mix, Packing, StageMix};
 pub use explain::explain;
-pub use pack::{Row, Stream};
-pub use plan::{Group, interleave, quotas};
-pub use run::{MixError, MixJob, VALIDATION, mix, packed_folder};
+pub use order::{Permutation, ReadingOrder, Turns};
+pub use pack::{Item, Packed, Placement, best_fit, concatenate};
+pub use plan::{Group, Shortage, Stratum, quotas};
+pub use run::{MixError, MixJob, Progress, VALIDATION, ledger_folder, mix, packed_folder, parents, unfinished};

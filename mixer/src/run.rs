@@ -1,18 +1,21 @@
-//! Reads `tokens/`, writes `packed/STAGE/` for every stage and `packed/validation/`.
+//! Reads `tokens/`, writes `packed/STAGE/` and `ledger/STAGE/` for every stage, and `packed/validation/`.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use corpus::{
-    FileEntry, FileError, FormatError, Kind, Manifest, ManifestError, PACKED_FORMAT, PackedWriter, Parent, Seed,
-    Settings, StageFolder, Tally, TokenizedDocument, is_held_out, read_tokens,
+    FileEntry, FileError, FormatError, Hash, HeldOut, LEDGER_FORMAT, Manifest, ManifestError, PACKED_FORMAT,
+    PackedWriter, Parent, Reading, Seed, Segment, Settings, Share, StageFolder, Tally, write_ledger,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::config::StageMix;
-use crate::pack::{Row, Stream};
-use crate::plan::{Group, interleave, quotas};
+use crate::catalogue::{Catalogue, CatalogueError, Removed, Wanted, shards};
+use crate::config::{Mix, Packing, StageMix};
+use crate::plan::{Group, Quota, Stratum, Supply, check_batches, plan};
+use crate::shuffle::Shuffled;
+use crate::stage::{Names, draw, lay_out, shuffle, survey};
 
 /// The folder of held-out rows, beside those of the stages.
 pub const VALIDATION: &str = "validation";
@@ -21,9 +24,8 @@ pub const VALIDATION: &str = "validation";
 const SHARD_ROWS: usize = 8192;
 
 /// What to pack.
-#[derive(Clone, Debug)]
 pub struct MixJob<'a> {
-    /// The run's folder: `tokens/` is read, `packed/` is written.
+    /// The run's folder: `tokens/` is read, `packed/` and `ledger/` are written.
     pub out: &'a Path,
     /// Stages, in training order.
     pub stages: &'a [StageMix],
@@ -35,59 +37,48 @@ pub struct MixJob<'a> {
     pub held_out: f64,
     /// Held-out rows of plain text packed for each language.
     pub validation_rows: u64,
-    /// Everything that can change the result.
-    pub settings: &'a Settings,
+    /// Documents that must not be read.
+    pub removed: &'a Removed,
+    /// Bytes of memory to keep within; the tokens that are mapped are not counted, the system takes them back.
+    pub memory: u64,
+    /// Everything that can change the result, by the name of the stage.
+    pub settings: &'a dyn Fn(&str) -> Settings,
 }
+
+/// What is told while a job runs: the stage, and rows packed since the last time. A break stops the job; finished stages stay.
+pub type Progress<'a> = &'a dyn Fn(&str, u64) -> ControlFlow<()>;
 
 /// Rows that cannot be packed.
 #[derive(Debug, Error)]
 pub enum MixError {
-    /// The tokens' manifest.
+    /// A manifest.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// A shard.
+    /// Tokens, or what was read of them.
     #[error(transparent)]
-    Format(#[from] FormatError),
+    Catalogue(#[from] CatalogueError),
     /// A file.
     #[error(transparent)]
-    File(#[from] FileError),
-    /// The shares of a stage do not add up.
-    #[error("stage {stage}: {what}")]
-    Shares {
-        /// The stage.
-        stage: String,
-        /// What is wrong.
-        what: String,
-    },
-    /// There is too little of a group.
-    #[error(
-        "stage {stage} needs {needed} rows of {group}; epoch {epochs_max}, the last that epochs_max allows, ends after \
-         {found} of them. Lower its share or the budget, raise epochs_max, or add sources"
-    )]
+    File(FileError),
+    /// The mix of a stage is wrong in itself, or asks for more than there is.
+    #[error("stage {stage} cannot be mixed: {}", what.join("; "))]
     TooLittle {
         /// The stage.
         stage: String,
-        /// What there is too little of.
-        group: Group,
-        /// Rows needed.
-        needed: u64,
-        /// Rows there are.
-        found: u64,
-        /// Limit of the mix.
-        epochs_max: u32,
+        /// What is wrong, each with what would do.
+        what: Vec<String>,
     },
     /// There are too few held-out documents.
-    #[error(
-        "the held-out documents give {found} rows of {group}, {needed} are needed: raise [eval] held_out, lower \
-         [eval] rows, or add sources"
-    )]
+    #[error("too little is held out: {}. Raise [eval] held_out, lower [eval] rows, or add sources", what.join("; "))]
     TooFewHeldOut {
         /// What there is too little of.
-        group: Group,
-        /// Rows needed.
-        needed: u64,
-        /// Rows there are.
-        found: u64,
+        what: Vec<String>,
+    },
+    /// It was asked to stop.
+    #[error("interrupted while packing stage {stage}")]
+    Interrupted {
+        /// The stage.
+        stage: String,
     },
 }
 
@@ -96,160 +87,370 @@ pub fn packed_folder(stage: &str) -> PathBuf {
     Path::new("packed").join(stage)
 }
 
-/// Packs all stages and the held-out rows. `progress` is told of every stage that is done.
-pub fn mix(job: &MixJob<'_>, progress: &dyn Fn(&str, u64)) -> Result<(), MixError> {
-    let tokens = job.out.join("tokens");
-    let (manifest, hash) = Manifest::read_with_hash(&tokens)?;
-    let parents = vec![Parent { name: "tokens".to_owned(), hash }];
-    let mut documents: Vec<TokenizedDocument> = Vec::new();
-    for path in manifest.paths(&tokens) {
-        documents.extend(read_tokens(&path)?);
+/// The folder, inside the run's folder, that says what has been read when a stage ends.
+pub fn ledger_folder(stage: &str) -> PathBuf {
+    Path::new("ledger").join(stage)
+}
+
+/// What the rows of a stage are made from: the tokens, and what the stages before it have read.
+pub fn parents(out: &Path, before: Option<&str>) -> Result<Vec<Parent>, ManifestError> {
+    let folders = [Some(PathBuf::from("tokens")), before.map(ledger_folder)];
+    let parent = |folder: PathBuf| -> Result<Parent, ManifestError> {
+        let hash: Hash = Manifest::read_with_hash(&out.join(&folder))?.1;
+        Ok(Parent { name: folder.display().to_string(), hash })
+    };
+    folders.into_iter().flatten().map(parent).collect()
+}
+
+/// The stages whose rows are not there as the job wants them, and all behind the first of these. A later mix may be changed
+/// without touching what was packed before.
+pub fn unfinished(job: &MixJob<'_>) -> Result<Vec<String>, ManifestError> {
+    let is_done = |name: &str, before: Option<&str>| -> Result<bool, ManifestError> {
+        let (parents, settings) = (parents(job.out, before)?, (job.settings)(name));
+        let rows = Manifest::new("mix", PACKED_FORMAT, &settings).with_parents(parents.clone());
+        let ledger = Manifest::new("ledger", LEDGER_FORMAT, &settings).with_parents(parents);
+        let ledger_is_done = name == VALIDATION || ledger.is_done(&job.out.join(ledger_folder(name)));
+        Ok(ledger_is_done && rows.is_done(&job.out.join(packed_folder(name))))
+    };
+    let mut open = Vec::new();
+    if !is_done(VALIDATION, None)? {
+        open.push(VALIDATION.to_owned());
     }
-    let (held_out, training): (Vec<_>, Vec<_>) =
-        documents.iter().partition(|document| is_held_out(&job.seed, document.id, job.held_out));
+    let mut before = None;
+    let mut stages = job.stages.iter();
+    for stage in stages.by_ref() {
+        if !is_done(&stage.name, before)? {
+            open.push(stage.name.clone());
+            break;
+        }
+        before = Some(&stage.name[..]);
+    }
+    open.extend(stages.map(|stage| stage.name.clone()));
+    Ok(open)
+}
+
+/// Packs the held-out rows and the stages that are not done.
+pub fn mix(job: &MixJob<'_>, progress: Progress<'_>) -> Result<(), MixError> {
+    let open = unfinished(job)?;
     // The held-out rows come first: where there are too few, nothing else is worth packing.
-    pack_validation(job, &held_out, &parents)?;
-    progress(VALIDATION, 0);
-    let mut streams = streams(job, &training);
+    if open.iter().any(|name| name == VALIDATION) {
+        pack_validation(job, progress)?;
+    }
+    let mut before = None;
     for stage in job.stages {
-        pack_stage(job, stage, &mut streams, &parents)?;
-        progress(&stage.name, stage.n_rows);
+        if open.contains(&stage.name) {
+            pack_stage(job, stage, before, progress)?;
+        }
+        before = Some(&stage.name[..]);
     }
     Ok(())
 }
 
-fn streams<'d>(job: &MixJob<'_>, documents: &[&'d TokenizedDocument]) -> BTreeMap<Group, Stream<'d>> {
-    let mut groups: BTreeMap<Group, Vec<&TokenizedDocument>> = BTreeMap::new();
-    for &document in documents {
-        let group = Group { lang: document.lang.clone(), kind: document.kind };
-        groups.entry(group).or_default().push(document);
+/// A folder for sorted runs, gone with the value.
+struct Work(PathBuf);
+
+impl Work {
+    fn begin(job: &MixJob<'_>, stage: &str) -> Result<Self, MixError> {
+        let path = job.out.join("packed").join(format!(".work-{stage}"));
+        drop(std::fs::remove_dir_all(&path));
+        std::fs::create_dir_all(&path).map_err(|source| FileError::new("create the folder", &path, source))?;
+        Ok(Self(path))
     }
-    let seed = job.seed.stream("mix");
-    let stream = |(group, documents): (Group, Vec<&'d TokenizedDocument>)| {
-        let stream = Stream::new(documents, seed.stream(&group.to_string()), job.context);
-        (group, stream)
-    };
-    groups.into_iter().map(stream).collect()
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+fn catalogue<'a>(
+    job: &'a MixJob<'_>,
+    mix: &'a Mix,
+    wanted: Wanted,
+    before: Option<&str>,
+) -> Result<Catalogue<'a>, MixError> {
+    let ledger = before.map(|stage| job.out.join(ledger_folder(stage)));
+    // The rows of documents/ are those of tokens/; only a mix that weighs by their columns looks at them.
+    let documents = (!mix.by.is_empty()).then(|| job.out.join("documents"));
+    Ok(Catalogue {
+        shards: shards(job.out, documents.as_deref(), ledger.as_deref())?,
+        wanted,
+        held_out: HeldOut::new(&job.seed, job.held_out),
+        removed: job.removed,
+        by: &mix.by,
+        n_row_tokens: job.context + 1,
+    })
 }
 
 fn pack_stage(
     job: &MixJob<'_>,
     stage: &StageMix,
-    streams: &mut BTreeMap<Group, Stream<'_>>,
-    parents: &[Parent],
+    before: Option<&str>,
+    progress: Progress<'_>,
 ) -> Result<(), MixError> {
-    let shares = stage.mix.shares().map_err(|what| MixError::Shares { stage: stage.name.clone(), what })?;
-    let quotas = quotas(&shares.iter().map(|(_, share)| *share).collect::<Vec<_>>(), stage.n_rows);
-    let mut rows_of_groups = Vec::new();
-    let mut planned = Vec::new();
-    for ((group, share), &quota) in shares.iter().zip(&quotas) {
-        let rows = take_rows(stage, group, quota, streams.get_mut(group))?;
-        planned.push(json!({
-            "lang": group.lang,
-            "kind": group.kind,
-            "share": share,
-            "rows": quota,
-            "epochs": streams.get(group).map_or(0, Stream::n_epochs),
-            "too_long_for_a_row": streams.get(group).map_or(0, Stream::n_too_long),
-        }));
-        rows_of_groups.push(shuffled(rows, &job.seed.stream("rows").stream(&stage.name).stream(&group.to_string())));
-    }
-    let rows = interleave(&quotas)
-        .into_iter()
-        .map(|group| rows_of_groups[group].next().expect("a group has as many rows as turns"));
-    write_rows(job, &stage.name, rows, planned, parents)
-}
-
-fn take_rows(
-    stage: &StageMix,
-    group: &Group,
-    quota: u64,
-    stream: Option<&mut Stream<'_>>,
-) -> Result<Vec<Row>, MixError> {
-    let epochs_max = stage.mix.epochs_max;
-    let too_little = |found| MixError::TooLittle {
-        stage: stage.name.clone(),
-        group: group.clone(),
-        needed: quota,
-        found,
-        epochs_max,
+    let too_little = |what| MixError::TooLittle { stage: stage.name.clone(), what };
+    let catalogue = catalogue(job, &stage.mix, Wanted::Training, before)?;
+    let supplies = survey(&catalogue)?;
+    let plan = plan(&stage.mix, stage.n_rows, job.context, &supplies).map_err(too_little)?;
+    let groups: Vec<(Group, u64)> = plan.iter().filter_map(|group| group_rows(group)).collect();
+    check_batches(&stage.mix, &groups, stage.batch_rows).map_err(|what| too_little(vec![what]))?;
+    let parents = parents(job.out, before)?;
+    let ledger = StageFolder::begin(&job.out.join(ledger_folder(&stage.name)))?;
+    let mut files = Vec::new();
+    let keep = &mut |shard: usize, readings: &[Reading]| {
+        files.push(write_ledger(ledger.path(), &format!("part-{shard:05}.arrow"), readings)?);
+        Ok(())
     };
-    let mut rows = Vec::new();
-    if quota == 0 {
-        return Ok(rows);
-    }
-    let stream = stream.filter(|stream| !stream.is_empty()).ok_or_else(|| too_little(0))?;
-    for found in 0..quota {
-        rows.push(stream.next_row());
-        if stream.n_epochs() > epochs_max {
-            return Err(too_little(found));
-        }
-    }
-    Ok(rows)
+    let request = Request { name: &stage.name, mix: &stage.mix, n_rows: stage.n_rows, parents: &parents };
+    pack(job, &request, &catalogue, plan, &supplies, keep, progress)?;
+    let settings = (job.settings)(&stage.name);
+    Manifest::new("ledger", LEDGER_FORMAT, &settings).with_parents(parents).with_files(files).commit(ledger.path())?;
+    Ok(())
 }
 
-fn shuffled(rows: Vec<Row>, seed: &Seed) -> std::vec::IntoIter<Row> {
-    let mut keyed: Vec<(u64, Row)> =
-        rows.into_iter().enumerate().map(|(index, row)| (seed.order_key(&(index as u64).to_le_bytes()), row)).collect();
-    keyed.sort_by_key(|(key, _)| *key);
-    keyed.into_iter().map(|(_, row)| row).collect::<Vec<_>>().into_iter()
+/// A group and its rows; nothing for a group that has none.
+fn group_rows(group: &[Quota]) -> Option<(Group, u64)> {
+    Some((group.first()?.stratum.group.clone(), group.iter().map(|quota| quota.n_rows).sum()))
 }
 
 /// Plain text of every language that some stage reads, from held-out documents only.
-fn pack_validation(job: &MixJob<'_>, held_out: &[&TokenizedDocument], parents: &[Parent]) -> Result<(), MixError> {
+fn pack_validation(job: &MixJob<'_>, progress: Progress<'_>) -> Result<(), MixError> {
     let mut langs: Vec<&String> = job.stages.iter().flat_map(|stage| stage.mix.language.keys()).collect();
     langs.sort();
     langs.dedup();
-    let mut rows = Vec::new();
-    for lang in langs {
-        let group = Group { lang: lang.clone(), kind: Kind::Plain };
-        let belongs = |document: &&&TokenizedDocument| document.lang == *lang && document.kind == Kind::Plain;
-        let documents: Vec<_> = held_out.iter().filter(belongs).copied().collect();
-        let mut stream = Stream::new(documents, job.seed.stream(VALIDATION).stream(lang), job.context);
-        for found in 0..job.validation_rows {
-            let row = (!stream.is_empty()).then(|| stream.next_row()).filter(|_| stream.n_epochs() == 1);
-            let needed = job.validation_rows;
-            rows.push(row.ok_or_else(|| MixError::TooFewHeldOut { group: group.clone(), needed, found })?);
-        }
-    }
-    write_rows(job, VALIDATION, rows.into_iter(), Vec::new(), parents)
+    let share = 1.0 / langs.len().max(1) as f64;
+    let mix = Mix {
+        language: langs.iter().map(|&lang| (lang.clone(), Share(share))).collect(),
+        instruction: Share(0.0),
+        proposition: Share(0.0),
+        source: BTreeMap::new(),
+        temperature: 1.0,
+        by: Vec::new(),
+        epochs_max: 1,
+        source_epochs_max: BTreeMap::new(),
+        batch_min: BTreeMap::new(),
+        packing: Packing::Concatenate,
+    };
+    let catalogue = catalogue(job, &mix, Wanted::Validation, None)?;
+    let supplies = survey(&catalogue)?;
+    let n_rows = job.validation_rows * langs.len() as u64;
+    let plan = plan(&mix, n_rows, job.context, &supplies).map_err(|what| MixError::TooFewHeldOut { what })?;
+    let parents = parents(job.out, None)?;
+    let request = Request { name: VALIDATION, mix: &mix, n_rows, parents: &parents };
+    pack(job, &request, &catalogue, plan, &supplies, &mut |_, _| Ok(()), progress)
 }
 
-fn write_rows(
+struct Request<'a> {
+    name: &'a str,
+    mix: &'a Mix,
+    n_rows: u64,
+    parents: &'a [Parent],
+}
+
+/// Packs one folder and commits it.
+fn pack(
     job: &MixJob<'_>,
-    name: &str,
-    rows: impl Iterator<Item = Row>,
-    planned: Vec<serde_json::Value>,
-    parents: &[Parent],
+    request: &Request<'_>,
+    catalogue: &Catalogue<'_>,
+    mut plan: Vec<Vec<Quota>>,
+    supplies: &BTreeMap<Stratum, Supply>,
+    keep: &mut dyn FnMut(usize, &[Reading]) -> Result<(), MixError>,
+    progress: Progress<'_>,
 ) -> Result<(), MixError> {
+    let Request { name, mix, n_rows, parents } = *request;
     let folder = StageFolder::begin(&job.out.join(packed_folder(name)))?;
-    let mut files: Vec<FileEntry> = Vec::new();
-    let mut counts = Vec::new();
-    let mut n_padding = 0;
-    let mut writer = PackedWriter::new(job.context);
-    let shard = |writer: PackedWriter, index: usize| writer.finish(folder.path(), &format!("part-{index:05}.arrow"));
-    for row in rows {
-        let n_covered: u64 = row.segments.iter().map(|segment| u64::from(segment.len)).sum();
-        n_padding += row.tokens.len() as u64 - n_covered;
-        for segment in &row.segments {
-            let key = (&segment.lang[..], &segment.source[..], segment.kind.as_str());
-            // The first token of a row repeats the last of the row before and is not counted again.
-            let n_tokens = u64::from(segment.len) - u64::from(segment.row_start == 0);
-            Tally::add(&mut counts, key, "tokens", n_tokens);
-            Tally::add(&mut counts, key, "targets", segment.n_targets());
-        }
-        writer.push(&row.tokens, row.segments);
-        if writer.n_rows() == SHARD_ROWS {
-            files.push(shard(std::mem::replace(&mut writer, PackedWriter::new(job.context)), files.len())?);
-        }
-    }
-    if writer.n_rows() > 0 {
-        files.push(shard(writer, files.len())?);
-    }
-    let mut manifest =
-        Manifest::new("mix", PACKED_FORMAT, job.settings).with_parents(parents.to_vec()).with_files(files);
-    manifest.counts = counts;
-    manifest.details = json!({ "context": job.context, "padding_tokens": n_padding, "groups": planned });
+    let work = Work::begin(job, name)?;
+    // The rows being written take their part of the memory, the sorters theirs before that.
+    let n_shard_bytes = (SHARD_ROWS.min(n_rows as usize) * (job.context + 1) * 6) as u64;
+    let memory = usize::try_from(job.memory.saturating_sub(SHARDS_IN_MEMORY * n_shard_bytes)).unwrap_or(usize::MAX);
+    let seed = job.seed.stream("mix");
+    let drawn = draw(catalogue, &plan, &seed, &work.0.join("drawn"), memory / 4)?;
+    let rows = (job.context, n_rows);
+    let layout = lay_out(drawn, &mut plan, mix, rows, supplies, &work.0.join("laid-out"), memory / 4);
+    let layout = layout.map_err(|error| match error {
+        MixError::TooLittle { what, .. } if name == VALIDATION => MixError::TooFewHeldOut { what },
+        MixError::TooLittle { what, .. } => MixError::TooLittle { stage: name.to_owned(), what },
+        error => error,
+    })?;
+    let details = details(job, request, &plan, &layout.packed, supplies);
+    let order = seed.stream("rows").stream(name);
+    let (shuffled, names) = shuffle(catalogue, &plan, layout, &order, (&work.0.join("rows"), memory / 2), keep)?;
+    let mut written = write_rows(job, request, folder.path(), shuffled, &names, progress)?;
+    assert_eq!(written.n_rows, n_rows, "every row of the plan is written");
+    let mut manifest = Manifest::new("mix", PACKED_FORMAT, &(job.settings)(name))
+        .with_parents(parents.to_vec())
+        .with_files(std::mem::take(&mut written.files));
+    manifest.counts = written.counts(&names);
+    manifest.details = details;
+    manifest.details["padding_tokens"] = json!(written.n_padding);
     manifest.commit(folder.path())?;
     Ok(())
+}
+
+/// What the manifest has to tell of a mix: the rows of every group and stratum, and how documents were treated.
+fn details(
+    job: &MixJob<'_>,
+    request: &Request<'_>,
+    plan: &[Vec<Quota>],
+    packed: &[crate::pack::Packed],
+    supplies: &BTreeMap<Stratum, Supply>,
+) -> Value {
+    let mut packed = packed.iter();
+    let (mut groups, mut strata) = (Vec::new(), Vec::new());
+    let (mut n_documents, mut n_cut) = (0, 0);
+    for group in plan {
+        let Some((of, rows)) = group_rows(group) else { continue };
+        let here = || supplies.iter().filter(|(stratum, _)| stratum.group == of).map(|(_, supply)| supply);
+        let mut epochs = 0;
+        for (quota, packed) in group.iter().zip(packed.by_ref()) {
+            epochs = epochs.max(packed.last_pass);
+            n_documents += packed.n_documents;
+            n_cut += packed.n_cut;
+            let Stratum { source, buckets, .. } = &quota.stratum;
+            let buckets = request.mix.by.iter().zip(buckets).map(|(by, &bucket)| by.describe(bucket));
+            strata.push(json!({
+                "lang": of.lang, "kind": of.kind, "source": source, "buckets": buckets.collect::<Vec<_>>(),
+                "share": quota.share, "rows": quota.n_rows, "epochs": packed.last_pass,
+                "documents_read": packed.n_documents, "documents_cut": packed.n_cut,
+                "documents": supplies[&quota.stratum].n_documents(), "tokens": supplies[&quota.stratum].n_tokens(),
+            }));
+        }
+        let share: f64 = group.iter().map(|quota| quota.share).sum();
+        let too_long: u64 = here().map(|supply| supply.n_too_long).sum();
+        groups.push(json!({
+            "lang": of.lang, "kind": of.kind, "share": share, "rows": rows, "epochs": epochs, "too_long_for_a_row": too_long,
+        }));
+    }
+    json!({
+        "context": job.context, "packing": request.mix.packing, "groups": groups, "strata": strata,
+        "documents_read": n_documents, "documents_cut": n_cut,
+    })
+}
+
+/// Shards of rows that are in memory at once: one that is filled, and one that is written meanwhile.
+const SHARDS_IN_MEMORY: u64 = 2;
+
+#[derive(Default)]
+struct Written {
+    files: Vec<FileEntry>,
+    n_rows: u64,
+    n_padding: u64,
+    /// Tokens, targets and documents by name.
+    by_name: Vec<[u64; 2]>,
+}
+
+impl Written {
+    fn count(&mut self, name: usize, segment: &Segment) {
+        self.by_name.resize(self.by_name.len().max(name + 1), [0; 2]);
+        // The first token of a row is not predicted and not counted.
+        self.by_name[name][0] += u64::from(segment.len) - u64::from(segment.row_start == 0);
+        self.by_name[name][1] += segment.n_targets();
+    }
+
+    fn counts(&self, names: &Names) -> Vec<Tally> {
+        let mut counts = Vec::new();
+        for ((lang, source, kind), [n_tokens, n_targets]) in names.0.iter().zip(&self.by_name) {
+            let key = (&lang[..], &source[..], kind.as_str());
+            Tally::add(&mut counts, key, "tokens", *n_tokens);
+            Tally::add(&mut counts, key, "targets", *n_targets);
+        }
+        counts
+    }
+}
+
+/// Writes the rows in their order; full shards are hashed and written beside, on a thread of their own.
+fn write_rows(
+    job: &MixJob<'_>,
+    request: &Request<'_>,
+    folder: &Path,
+    mut pieces: Shuffled,
+    names: &Names,
+    progress: Progress<'_>,
+) -> Result<Written, MixError> {
+    let mut written = Written::default();
+    let (sender, shards) = crossbeam::channel::bounded::<PackedWriter>(0);
+    let write = move || -> Result<Vec<FileEntry>, FormatError> {
+        let named = shards.into_iter().enumerate();
+        named.map(|(index, shard)| shard.finish(folder, &format!("part-{index:05}.arrow"))).collect()
+    };
+    std::thread::scope(|scope| {
+        let writing = scope.spawn(write);
+        let mut row = Row::new(job.context);
+        let mut shard = PackedWriter::new(job.context);
+        let mut is_writing = true;
+        let mut end_row = |row: &mut Row, written: &mut Written| {
+            row.write(&mut shard, written);
+            if shard.n_rows() == SHARD_ROWS || written.n_rows == request.n_rows {
+                let n_rows = shard.n_rows() as u64;
+                let full = std::mem::replace(&mut shard, PackedWriter::new(job.context));
+                // The receiver is gone where it failed, which it says itself when it is joined.
+                is_writing = sender.send(full).is_ok();
+                let is_stopped = progress(request.name, n_rows).is_break();
+                if is_stopped && written.n_rows < request.n_rows {
+                    return Err(MixError::Interrupted { stage: request.name.to_owned() });
+                }
+            }
+            Ok(is_writing)
+        };
+        let mut outcome = Ok(true);
+        while let Some(piece) = pieces.next()? {
+            if piece.row != written.n_rows {
+                outcome = end_row(&mut row, &mut written);
+                if !matches!(outcome, Ok(true)) {
+                    break;
+                }
+                assert_eq!(piece.row, written.n_rows, "no row is left out");
+            }
+            let (lang, source, kind) = &names.0[piece.name as usize];
+            let segment = Segment {
+                doc: piece.id,
+                row_start: piece.row_start,
+                len: (piece.tokens.len() / 4) as u32,
+                doc_offset: piece.doc_offset,
+                loss: piece.loss.clone(),
+                source: source.clone(),
+                lang: lang.clone(),
+                kind: *kind,
+            };
+            written.count(piece.name as usize, &segment);
+            row.put(piece.tokens, segment);
+        }
+        if matches!(outcome, Ok(true)) && request.n_rows > 0 {
+            outcome = end_row(&mut row, &mut written);
+        }
+        drop(end_row);
+        drop(sender);
+        written.files = writing.join().expect("writing a shard does not panic").map_err(CatalogueError::from)?;
+        outcome.map(|_| written)
+    })
+}
+
+/// A row while its pieces come in.
+struct Row {
+    tokens: Vec<u32>,
+    segments: Vec<Segment>,
+}
+
+impl Row {
+    fn new(context: usize) -> Self {
+        Self { tokens: vec![0; context + 1], segments: Vec::new() }
+    }
+
+    fn put(&mut self, tokens: &[u8], segment: Segment) {
+        let start = segment.row_start as usize;
+        let place = &mut self.tokens[start..start + segment.len as usize];
+        let words = tokens.as_chunks::<4>().0;
+        place.iter_mut().zip(words).for_each(|(token, word)| *token = u32::from_le_bytes(*word));
+        self.segments.push(segment);
+    }
+
+    /// Appends the row to a shard and clears it: padding is token 0 that no segment covers.
+    fn write(&mut self, shard: &mut PackedWriter, written: &mut Written) {
+        let n_covered: u64 = self.segments.iter().map(|segment| u64::from(segment.len)).sum();
+        written.n_padding += self.tokens.len() as u64 - n_covered;
+        written.n_rows += 1;
+        shard.push(&self.tokens, std::mem::take(&mut self.segments));
+        self.tokens.fill(0);
+    }
 }
