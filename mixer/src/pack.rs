@@ -124,7 +124,7 @@ impl OpenRow {
             pass: item.pass,
             row,
             row_start: self.n_row_tokens - self.free,
-            predicts_first: start == 0,
+            predicts_first: start == 0 && item.pass > 0,
         });
         self.free -= end - start;
         end
@@ -204,7 +204,7 @@ impl BestFit {
             let end = item.span.end.min(next + self.n_row_tokens);
             let Some((row, row_start)) = self.find_row(end - next) else { break false };
             // The first token of a later piece was the last of the piece before, and was predicted there.
-            let predicts_first = self.predicts_first && next == 0;
+            let predicts_first = self.predicts_first && next == 0 && item.pass > 0;
             let span = Span { start: next, end };
             place(Placement { document: item.document, span, pass: item.pass, row, row_start, predicts_first })?;
             n_pieces += 1;

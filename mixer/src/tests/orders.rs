@@ -30,7 +30,7 @@ proptest! {
         let mut rows: Vec<(usize, u64)> =
             quotas.iter().enumerate().flat_map(|(group, &quota)| (0..quota).map(move |index| (group, index))).collect();
         rows.sort_by(|a, b| {
-            let due = |&(group, index): &(usize, u64), other: &(usize, u64)| (2 * index + 1) * quotas[other.0].max(1) + 0 * group as u64;
+            let due = |&(_, index): &(usize, u64), other: &(usize, u64)| (2 * index + 1) * quotas[other.0].max(1);
             due(a, b).cmp(&due(b, a)).then(a.0.cmp(&b.0))
         });
         for (place, &(group, index)) in rows.iter().enumerate() {
