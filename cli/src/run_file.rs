@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use corpus::{ByteSize, Count, Seed, Settings, Share};
 use ingest::{IngestConfig, RawIngest, RawSource, Source, resolve_sources};
+use loader::Verify;
 use mixer::{Mix, StageMix};
 use planner::{
     Batch, Cost, Growth, LearningRate, MuP, Operator, OptimizerSettings, RunPlan, Shape, StageRequest, plan,
@@ -98,6 +99,9 @@ struct RawTrain {
     checkpoint_every: u64,
     keep_last: usize,
     validate_every: u64,
+    /// When the hashes of packed rows are compared: `start`, or `ahead` of their use. Cannot change results.
+    #[serde(default)]
+    verify: Verify,
 }
 
 /// `[eval]`.
@@ -142,6 +146,8 @@ pub(crate) struct Run {
     pub(crate) checkpoint_every: u64,
     pub(crate) keep_last: usize,
     pub(crate) validate_every: u64,
+    #[cfg_attr(not(feature = "torch"), expect(dead_code, reason = "only training loads rows"))]
+    pub(crate) verify: Verify,
     pub(crate) eval: EvalConfig,
     pub(crate) report: ReportConfig,
 }
@@ -160,7 +166,7 @@ impl Run {
 
     fn check(raw: RawRun, name: String, folder: &Path) -> anyhow::Result<Self> {
         let RawRun { seed, source, ingest, tokenizer, mix, stage, train, eval, report } = raw;
-        let RawTrain { context, mup, optimizer, checkpoint_every, keep_last, validate_every } = train;
+        let RawTrain { context, mup, optimizer, checkpoint_every, keep_last, validate_every, verify } = train;
         let tokenizer = TokenizerConfig::new(tokenizer, folder).map_err(|what| anyhow!("[tokenizer] {what}"))?;
         let n_ids = tokenize::n_ids(&tokenizer).context("[tokenizer]")?;
         let vocabulary = n_ids.next_multiple_of(VOCABULARY_MULTIPLE);
@@ -214,6 +220,7 @@ impl Run {
             checkpoint_every,
             keep_last,
             validate_every,
+            verify,
             eval,
             report,
         })

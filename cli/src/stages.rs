@@ -243,6 +243,11 @@ impl<'a> Stages<'a> {
             optimizer: self.run.optimizer,
             packed: self.packed_folders().iter().map(|folder| self.out.join(folder)).collect(),
             validation: self.out.join(packed_folder(VALIDATION)),
+            rows: loader::LoaderSettings {
+                context: self.run.context(),
+                verify: self.run.verify,
+                tokenizer: Some(Manifest::read_with_hash(&self.out.join("tokenizer"))?.1),
+            },
             token_bytes: tokenize::token_lengths(self.out)?,
             seed: self.run.seed(),
             settings: self.run.settings("train"),

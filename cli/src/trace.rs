@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use corpus::{DocId, FileError, Manifest, Segment, read_documents};
-use loader::Loader;
+use loader::{Loader, LoaderSettings, Verify};
 use mixer::packed_folder;
 use serde_json::Value;
 
@@ -29,7 +29,8 @@ pub(crate) fn trace(out: &Path, step: NonZero<u64>) -> Result<(), Failure> {
     let name = |stage: &Value| stage["name"].as_str().unwrap_or_default().to_owned();
     let folders: Vec<PathBuf> = stages.iter().map(|stage| out.join(packed_folder(&name(stage)))).collect();
     let context = stage["shape"]["context"].as_u64().unwrap_or(0) as usize;
-    let rows = Loader::open(&folders, context).map_err(Failure::input)?;
+    let rows = Loader::open(&folders, &LoaderSettings { context, verify: Verify::Never, tokenizer: None })
+        .map_err(Failure::input)?;
     let mut segments: Vec<(u64, Segment)> = Vec::new();
     for row in first_row..first_row + n_rows {
         segments.extend(rows.segments(row).map_err(Failure::input)?.into_iter().map(|segment| (row, segment)));

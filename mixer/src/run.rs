@@ -146,6 +146,12 @@ pub fn mix(job: &MixJob<'_>, progress: Progress<'_>) -> Result<(), MixError> {
     Ok(())
 }
 
+/// Hash of the tokenizer that made the tokens: rows are of no use with another one.
+fn tokenizer(out: &Path) -> Result<Option<Hash>, ManifestError> {
+    let parents = Manifest::read(&out.join("tokens"))?.parents;
+    Ok(parents.into_iter().find(|parent| parent.name == "tokenizer").map(|parent| parent.hash))
+}
+
 /// A folder for sorted runs, gone with the value.
 struct Work(PathBuf);
 
@@ -284,6 +290,7 @@ fn pack(
     manifest.counts = written.counts(&names);
     manifest.details = details;
     manifest.details["padding_tokens"] = json!(written.n_padding);
+    manifest.details["tokenizer"] = json!(tokenizer(job.out)?);
     manifest.commit(folder.path())?;
     Ok(())
 }

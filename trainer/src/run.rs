@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use corpus::{FileEntry, FileError, Manifest, Parent, Seed, Settings};
-use loader::{LoadError, Loader};
+use loader::{LoadError, Loader, LoaderSettings};
 use planner::{OptimizerSettings, RunPlan, StagePlan};
 use tch::{Device, Kind, Tensor};
 use thiserror::Error;
@@ -43,6 +43,8 @@ pub struct TrainJob<'a> {
     pub packed: Vec<PathBuf>,
     /// Held-out rows.
     pub validation: PathBuf,
+    /// What the rows must be, and when that is verified.
+    pub rows: LoaderSettings,
     /// Length in bytes of every token's text.
     pub token_bytes: Vec<u32>,
     /// Root seed of the run.
@@ -167,13 +169,12 @@ struct Trainer<'a> {
 
 impl<'a> Trainer<'a> {
     fn open(job: &'a TrainJob<'a>, watch: &'a mut dyn FnMut(&Event)) -> Result<Self, TrainError> {
-        let context = job.plan.stages[0].shape.context as usize;
-        let rows = Loader::open(&job.packed, context)?;
+        let rows = Loader::open(&job.packed, &job.rows)?;
         let expected = job.plan.stages.iter().map(StagePlan::n_rows).sum();
         if rows.n_rows() != expected {
             return Err(TrainError::Rows { found: rows.n_rows(), expected });
         }
-        let held_out = Loader::open(std::slice::from_ref(&job.validation), context)?;
+        let held_out = Loader::open(std::slice::from_ref(&job.validation), &job.rows)?;
         let newest = newest_checkpoint(job)?;
         let resumed = newest.as_ref().map(|checkpoint| checkpoint.state.step);
         let log = MetricsLog::open(job.out, resumed)?;

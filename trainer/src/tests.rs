@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use corpus::{DocId, Kind as DocumentKind, Manifest, PackedWriter, Seed, Segment, Settings, Span};
-use loader::Loader;
+use loader::{Loader, LoaderSettings};
 use planner::{Batch, Growth, LearningRate, MuP, Operator, OptimizerSettings, RunPlan, Shape, StageRequest, plan};
 use tch::{Device, Kind, Tensor};
 
@@ -72,6 +72,7 @@ fn run(root: &Path, out: &str, n_threads: usize, stop_after: Option<u64>) -> (St
     std::fs::create_dir_all(&out).unwrap();
     let stop = AtomicBool::new(false);
     let job = TrainJob {
+        rows: LoaderSettings::of_context(CONTEXT as usize),
         out: &out,
         plan: &plan,
         optimizer: OptimizerSettings { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1, clip: 1.0 },
@@ -215,7 +216,9 @@ fn moments_grow_with_the_weights() {
 #[test]
 fn gradients_are_derivatives() {
     let root = tempfile::tempdir().unwrap();
-    let loader = Loader::open(&[pack(&root.path().join("rows"), 4, "rows")], CONTEXT as usize).unwrap();
+    let loader =
+        Loader::open(&[pack(&root.path().join("rows"), 4, "rows")], &LoaderSettings::of_context(CONTEXT as usize))
+            .unwrap();
     let batch = load_batch(&loader, 0, 4, 2, CONTEXT).unwrap();
     assert_eq!(batch.n_targets, 3 * CONTEXT + 1);
     let (old, new) = (shape(2, 2, 64), shape(3, 3, 96));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use loader::Loader;
+use loader::LoaderSettings;
 use planner::Shape;
 
 use crate::checkpoint::Checkpoint;
@@ -43,7 +44,7 @@ pub fn validate_folder(
     token_bytes: &[u32],
 ) -> Result<Vec<Validation>, BatchError> {
     let shape = &checkpoint.state.shape;
-    let loader = Loader::open(&[folder.to_owned()], shape.context as usize)?;
+    let loader = Loader::open(&[folder.to_owned()], &LoaderSettings::of_context(shape.context as usize))?;
     let mut replicas: Vec<Model> = (0..n_threads.max(1)).map(|_| checkpoint.model()).collect();
     validate(&loader, &mut replicas, shape, checkpoint.mask_settings(), MICRO_ROWS, token_bytes)
 }
