@@ -101,9 +101,21 @@ pub(crate) struct RunArguments {
     /// Threads; results do not depend on them [default: all cores]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<NonZero<usize>>,
+    /// Where to train and evaluate
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub(crate) device: Device,
     /// One JSON object a line instead of text
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What models are computed on. It is named, never guessed: another device rounds differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Device {
+    /// The processor
+    Cpu,
+    /// The first GPU that CUDA shows
+    Cuda,
 }
 
 #[derive(Args)]
@@ -122,6 +134,9 @@ pub(crate) struct GenerateArguments {
     /// Same seed, same text
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
+    /// Where to compute
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub(crate) device: Device,
 }
 
 /// The stages, in order.

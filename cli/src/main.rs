@@ -115,9 +115,12 @@ fn model_command(_: &args::GenerateArguments) -> Result<(), Failure> {
 fn run_stages(arguments: &RunArguments, wanted: impl Fn(Stage) -> bool) -> Result<(), Failure> {
     let n_threads = start_threads(arguments)?;
     let run = Run::read(&arguments.run)?;
+    // Hours of other stages may come before the first that needs it.
+    #[cfg(feature = "torch")]
+    model::open_device(arguments.device)?;
     let out = arguments.out.clone().unwrap_or_else(|| run.default_out());
     let console = Console::new(arguments.json);
-    let stages = Stages::new(&run, &out, n_threads, &console, &STOP)?;
+    let stages = Stages::new(&run, &out, n_threads, arguments.device, &console, &STOP)?;
     for stage in Stage::ALL.into_iter().filter(|&stage| wanted(stage)) {
         stages.run(stage)?;
     }

@@ -8,9 +8,9 @@ use corpus::{Count, FileError, Seed};
 use planner::Cost;
 use tokenize::{Encoder, StreamDecoder, TokenId, load_tokenizer};
 use trainer::checkpoint::{checkpoint_folder, list_checkpoints, load};
-use trainer::{Event, Sampling};
+use trainer::{Event, Sampling, cuda_device};
 
-use crate::args::GenerateArguments;
+use crate::args::{Device, GenerateArguments};
 use crate::failure::Failure;
 use crate::progress::Progress;
 
@@ -40,7 +40,18 @@ pub(crate) fn show(progress: &Progress<'_>, event: &Event, cost: &Cost) {
             ));
         }
         Event::Resume { what, .. } => progress.note(&format!("going on from {what}")),
+        Event::Start { device, peak_flops_per_s, .. } => {
+            progress.note(&format!("on {device}, {:.0} GFLOP/s in matrix products", peak_flops_per_s / 1e9));
+        }
         Event::Checkpoint { .. } => {}
+    }
+}
+
+/// The device as libtorch knows it.
+pub(crate) fn open_device(device: Device) -> Result<trainer::Device, Failure> {
+    match device {
+        Device::Cpu => Ok(trainer::Device::Cpu),
+        Device::Cuda => cuda_device().map_err(Failure::environment),
     }
 }
 
@@ -50,7 +61,7 @@ pub(crate) fn generate(arguments: &GenerateArguments) -> Result<(), Failure> {
     let folder = folder.canonicalize().map_err(|source| FileError::new("find", &folder, source))?;
     let out = folder.parent().and_then(Path::parent).unwrap_or(&folder);
     let vocabulary = load_tokenizer(out)?;
-    let checkpoint = load(&folder)?;
+    let checkpoint = load(&folder)?.to_device(open_device(arguments.device)?);
     let mut prompt = Vec::new();
     Encoder::new(&vocabulary).encode(&arguments.prompt, &mut prompt);
     if prompt.is_empty() {

@@ -13,7 +13,7 @@ use mixer::{MixJob, Removed, VALIDATION, packed_folder};
 use serde_json::json;
 use tokenize::{Compression, TOKENIZER_FORMAT, TokenizerConfig};
 
-use crate::args::Stage;
+use crate::args::{Device, Stage};
 use crate::failure::Failure;
 use crate::progress::Console;
 use crate::report;
@@ -25,6 +25,8 @@ pub(crate) struct Stages<'a> {
     out: &'a Path,
     #[cfg_attr(not(feature = "torch"), expect(dead_code, reason = "training and evaluation count their own threads"))]
     n_threads: usize,
+    #[cfg_attr(not(feature = "torch"), expect(dead_code, reason = "only training and evaluation compute"))]
+    device: Device,
     console: &'a Console,
     stop: &'a AtomicBool,
     /// Held until the process ends, however it ends.
@@ -40,6 +42,7 @@ impl<'a> Stages<'a> {
         run: &'a Run,
         out: &'a Path,
         n_threads: usize,
+        device: Device,
         console: &'a Console,
         stop: &'a AtomicBool,
     ) -> Result<Self, Failure> {
@@ -49,7 +52,7 @@ impl<'a> Stages<'a> {
         if lock.try_lock().is_err() {
             return Err(Failure::environment(anyhow!("another moso is working in {}", out.display())));
         }
-        Ok(Self { run, out, n_threads, console, stop, _lock: lock })
+        Ok(Self { run, out, n_threads, device, console, stop, _lock: lock })
     }
 
     /// Runs one stage unless it is done.
@@ -255,6 +258,7 @@ impl<'a> Stages<'a> {
             checkpoint_every: self.run.checkpoint_every,
             keep_last: self.run.keep_last,
             validate_every: self.run.validate_every,
+            device: crate::model::open_device(self.device)?,
             n_threads: self.n_threads,
             stop: self.stop,
         };
@@ -289,6 +293,7 @@ impl<'a> Stages<'a> {
                 top_k: self.run.eval.top_k,
                 n_tokens: self.run.eval.sample_tokens,
             },
+            device: crate::model::open_device(self.device)?,
             n_threads: self.n_threads,
             settings: &self.run.settings("eval"),
             parents,

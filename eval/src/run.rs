@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use thiserror::Error;
 use tokenize::{Encoder, TokenizeError, Vocabulary, decode, load_tokenizer, token_lengths};
 use trainer::gradients::BatchError;
-use trainer::{Checkpoint, CheckpointError, Sampling, generate, most_likely, validate_folder};
+use trainer::{Checkpoint, CheckpointError, Device, Sampling, generate, most_likely, validate_folder};
 
 use crate::tasks::{Item, Task, rule_tasks};
 
@@ -28,6 +28,8 @@ pub struct EvalJob<'a> {
     pub prompts: &'a [String],
     /// How samples are drawn.
     pub sampling: Sampling,
+    /// Where to compute.
+    pub device: Device,
     /// Worker threads; results do not depend on them.
     pub n_threads: usize,
     /// Everything that can change the result.
@@ -64,7 +66,7 @@ struct Score {
 /// Evaluates; `progress` is told what is being done.
 pub fn evaluate(job: &EvalJob<'_>, progress: &dyn Fn(&str)) -> Result<(), EvalError> {
     tch::set_num_threads(1);
-    let checkpoint = trainer::checkpoint::load(&job.checkpoint)?;
+    let checkpoint = trainer::checkpoint::load(&job.checkpoint)?.to_device(job.device);
     let vocabulary = load_tokenizer(job.out)?;
     let mut results = Map::new();
     progress("validation loss");

@@ -128,6 +128,36 @@ fn the_whole_way() {
     refuses_other_settings(&bench);
 }
 
+/// Losses of all steps of a run that began on `device`.
+fn losses(out: &Path, device: &str) -> Vec<f64> {
+    let log = events(out);
+    assert_eq!(log[0]["device"], device);
+    log.iter().filter(|event| event["event"] == "step").filter_map(|event| event["loss"].as_f64()).collect()
+}
+
+/// The same rows and the same first weights, so the same losses but for rounding; and training goes on from one device's
+/// checkpoint on the other.
+#[test]
+fn a_gpu_learns_what_the_cpu_learns() {
+    let bench = Bench::new();
+    let output = bench.command("run", "gpu").args(["--device", "cuda"]).output().unwrap();
+    if output.status.code() == Some(4) {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        println!("skipped, there is no GPU to compare with: {said}");
+        return expect_failure(output, 4, &["libtorch"]);
+    }
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    bench.succeed("run", "cpu");
+    let (gpu, cpu) = (losses(&bench.path("gpu"), "cuda:0"), losses(&bench.path("cpu"), "cpu"));
+    let furthest = gpu.iter().zip(&cpu).map(|(gpu, cpu)| (gpu - cpu).abs()).fold(0.0, f64::max);
+    assert_eq!(gpu.len(), cpu.len());
+    assert!((gpu[0] - cpu[0]).abs() < 1e-5 && furthest < 0.02, "{} {} {furthest}", gpu[0], cpu[0]);
+    bench.kill_when("run", "both", |out| has_step(out, 15));
+    let output = bench.command("run", "both").args(["--device", "cuda"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!((losses(&bench.path("both"), "cpu")[69] - cpu[69]).abs() < 0.02);
+}
+
 fn looks_at_the_result(bench: &Bench) {
     let out = bench.path("out");
     let said = |command: &mut Command| {

@@ -1,5 +1,5 @@
-// The fused AdamW step, the norm of many tensors, and tensors over memory that somebody else owns: libtorch has all
-// three, tch binds none of them.
+// The fused AdamW step, the norm of many tensors, tensors over memory that somebody else owns, pinned memory, and the
+// loading of libtorch's CUDA half: libtorch has all of them, tch binds none.
 //
 // Every function returns 0, or 1 with the reason in moso_torch_error(). Tensors cross as `at::Tensor*`, the pointer that tch
 // holds, and stay owned by the caller.
@@ -7,12 +7,17 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/stack.h>
 
+#include <c10/util/Exception.h>
+#include <dlfcn.h>
+
 #include <exception>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -31,6 +36,9 @@ static int guarded(Body body) {
     at::NoGradGuard no_grad;
     body();
     return 0;
+  } catch (const c10::Error& error) {
+    last_error = error.what_without_backtrace();
+    return 1;
   } catch (const std::exception& error) {
     last_error = error.what();
     return 1;
@@ -47,7 +55,9 @@ int moso_fused_adamw(size_t n, at::Tensor* const* parameters, at::Tensor* const*
   return guarded([&] {
     auto p = collect(n, parameters), g = collect(n, gradients), m = collect(n, first_moments);
     auto v = collect(n, second_moments);
-    std::vector<at::Tensor> s(n, at::full({}, step, at::kFloat));
+    // The kernel of a GPU reads the number of the update there.
+    auto place = n > 0 ? p[0].device() : at::Device(at::kCPU);
+    std::vector<at::Tensor> s(n, at::full({}, step, at::TensorOptions(place).dtype(at::kFloat)));
     at::_fused_adamw_(p, g, m, v, {}, s, learning_rate, beta1, beta2, weight_decay, epsilon, /*amsgrad=*/false,
                       /*maximize=*/false);
   });
@@ -65,6 +75,21 @@ int moso_rows(const void* data, int64_t n_rows, int64_t length, void* owner, voi
   return guarded([&] {
     auto deleter = [owner, release](void*) { release(owner); };
     *rows = new at::Tensor(at::from_blob(const_cast<void*>(data), {n_rows, length}, deleter, at::kInt));
+  });
+}
+
+// Nothing of ours calls into libtorch_cuda, so linkers leave it out; its kernels register themselves when it is loaded.
+int moso_load_cuda() {
+  return guarded([] {
+    if (!dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL)) throw std::runtime_error(dlerror());
+  });
+}
+
+// The allocator of pinned memory keeps a block until the copies that were queued from it are done, then hands it out again.
+int moso_pinned_rows(int64_t n_rows, int64_t length, at::Tensor** rows) {
+  return guarded([&] {
+    auto options = at::TensorOptions(at::kCPU).dtype(at::kInt).pinned_memory(true);
+    *rows = new at::Tensor(at::empty({n_rows, length}, options));
   });
 }
 

@@ -65,6 +65,8 @@ unsafe extern "C" {
         rows: *mut *mut C_tensor,
     ) -> c_int;
     fn moso_total_norm(n: usize, tensors: *const *const C_tensor, norm: *mut f64) -> c_int;
+    fn moso_load_cuda() -> c_int;
+    fn moso_pinned_rows(n_rows: i64, length: i64, rows: *mut *mut C_tensor) -> c_int;
 }
 
 /// Updates `parameters` in place (Loshchilov and Hutter, arXiv 1711.05101); the three slices go together.
@@ -142,6 +144,23 @@ where
     // SAFETY: `data` points to `n_rows * length` u32 that belong to `owner`; the box is given away and taken back exactly
     // once, by `release`, when no tensor uses the memory any more.
     let code = unsafe { moso_rows(data, n_rows as i64, length, owner.cast(), release::<O>, &raw mut rows) };
+    check(code)?;
+    // SAFETY: the callee made a new tensor and hands over its ownership.
+    Ok(unsafe { Tensor::from_ptr(rows) })
+}
+
+/// Loads libtorch's CUDA half. It must come before anything asks libtorch about GPUs, which it answers once and for all.
+pub fn load_cuda() -> Result<(), TorchError> {
+    // SAFETY: the loader runs the constructors of libtorch's own libraries, which only fill its tables of kernels.
+    check(unsafe { moso_load_cuda() })
+}
+
+/// A new int32 tensor `(n_rows, length)` in page-locked host memory, its values unset: a GPU copies from it by itself, while
+/// the host does something else. Fails where there is no GPU.
+pub fn pinned_rows(n_rows: usize, length: usize) -> Result<Tensor, TorchError> {
+    let mut rows = std::ptr::null_mut();
+    // SAFETY: `rows` outlives the call; sizes that do not fit into memory come back as an error code.
+    let code = unsafe { moso_pinned_rows(n_rows as i64, length as i64, &raw mut rows) };
     check(code)?;
     // SAFETY: the callee made a new tensor and hands over its ownership.
     Ok(unsafe { Tensor::from_ptr(rows) })

@@ -4,16 +4,18 @@
 //!   could be neither checkpointed nor grown.)
 //! - [`total_norm`]: the L2 norm of many tensors together, for gradient clipping.
 //! - [`rows_tensor`]: token rows of a mapped file as an int32 tensor, without a copy.
+//! - [`pinned_rows`]: host memory that a GPU copies from by itself.
+//! - [`load_cuda`]: libtorch's CUDA half, which no linker keeps.
 
 mod ffi;
 
-pub use ffi::{AdamW, Moments, TorchError, adamw_step, rows_tensor, total_norm};
+pub use ffi::{AdamW, Moments, TorchError, adamw_step, load_cuda, pinned_rows, rows_tensor, total_norm};
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use tch::{Device, Kind, Tensor};
+    use tch::{Cuda, Device, Kind, Tensor};
 
     use super::*;
 
@@ -67,6 +69,22 @@ mod tests {
     fn norms_add_up_over_tensors() {
         let (a, b) = (Tensor::from_slice(&[3.0_f32]), Tensor::from_slice(&[0.0_f32, 4.0]));
         assert_eq!(total_norm(&[&a, &b]).unwrap(), 5.0);
+    }
+
+    #[test]
+    fn pinned_memory_is_there_with_a_gpu_and_an_error_without() {
+        let has_gpu = load_cuda().is_ok() && Cuda::is_available();
+        match pinned_rows(2, 3) {
+            Ok(mut rows) => {
+                rows.copy_(&Tensor::from_slice(&[1_i32, 2, 3]).expand([2, 3], false));
+                let sent = rows.to_device_(Device::Cuda(0), Kind::Int, true, false);
+                assert_eq!(Vec::<i32>::try_from(sent.view([-1])).unwrap(), [1, 2, 3, 1, 2, 3]);
+            }
+            Err(error) => {
+                println!("skipped, there is no GPU: {error}");
+                assert!(!has_gpu, "{error}");
+            }
+        }
     }
 
     #[test]

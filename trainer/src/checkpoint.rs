@@ -84,6 +84,20 @@ impl Checkpoint {
         Model::new(self.state.shape, self.state.mup, tensors)
     }
 
+    /// Where its tensors lie.
+    pub fn device(&self) -> Device {
+        self.tensors[0].device()
+    }
+
+    /// The same checkpoint with its tensors on `device`.
+    #[must_use]
+    pub fn to_device(self, device: Device) -> Self {
+        let moved = |tensors: Vec<Tensor>| tensors.into_iter().map(|tensor| tensor.to_device(device)).collect();
+        let OptimizerState { step, first, second } = self.optimizer;
+        let optimizer = OptimizerState { step, first: moved(first), second: moved(second) };
+        Self { state: self.state, tensors: moved(self.tensors), optimizer }
+    }
+
     /// The shape before growth and the mask of new coordinates, where they still ramp.
     pub fn mask_settings(&self) -> MaskSettings {
         self.state.masks.map(|masks| (masks.from, masks.value))
@@ -91,7 +105,7 @@ impl Checkpoint {
 
     /// Masks for [`Model::hidden`], where there are any.
     pub fn masks(&self) -> Option<Masks> {
-        self.mask_settings().map(|(old, c)| Masks::new(&old, &self.state.shape, c))
+        self.mask_settings().map(|(old, c)| Masks::new(&old, &self.state.shape, c, self.device()))
     }
 }
 

@@ -4,6 +4,7 @@ use corpus::Seed;
 use tch::{Kind, Tensor};
 
 use crate::checkpoint::Checkpoint;
+use crate::model::Model;
 
 /// How to draw the next token.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,10 +45,15 @@ fn next_logits(checkpoint: &Checkpoint, tokens: &[u32]) -> Vec<f32> {
     let model = checkpoint.model();
     tch::no_grad(|| {
         let ids: Vec<i64> = tokens.iter().map(|&token| i64::from(token)).collect();
-        let hidden = model.hidden(&Tensor::from_slice(&ids).unsqueeze(0), checkpoint.masks().as_ref());
+        let hidden = model.hidden(&row(&ids, &model), checkpoint.masks().as_ref());
         let last = hidden.narrow(1, ids.len() as i64 - 1, 1);
         Vec::try_from(model.logits(&last).view([-1]).to_kind(Kind::Float)).expect("logits are a float vector")
     })
+}
+
+/// A batch of one row, where the model computes.
+fn row(ids: &[i64], model: &Model) -> Tensor {
+    Tensor::from_slice(ids).unsqueeze(0).to_device(model.device())
 }
 
 /// The token at `point` (0..1) of the cumulative probability of the `top_k` most likely ones.
@@ -74,7 +80,7 @@ pub fn most_likely(checkpoint: &Checkpoint, tokens: &[u32]) -> Vec<u32> {
     let model = checkpoint.model();
     let ids: Vec<i64> = tokens.iter().map(|&token| i64::from(token)).collect();
     let next = tch::no_grad(|| {
-        let hidden = model.hidden(&Tensor::from_slice(&ids).unsqueeze(0), checkpoint.masks().as_ref());
+        let hidden = model.hidden(&row(&ids, &model), checkpoint.masks().as_ref());
         model.logits(&hidden).argmax(-1, false).view([-1])
     });
     let next: Vec<i64> = Vec::try_from(next).expect("indices are an integer vector");

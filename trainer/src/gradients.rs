@@ -2,7 +2,7 @@
 //!
 //! Each thread runs libtorch single-threaded on micro-batches of its own. The sum over micro-batches is taken in their order
 //! whatever thread computed them, so the bits do not depend on the number of threads; and two micro-batches side by side waste
-//! less of two cores than two threads inside one matrix product.
+//! less of two cores than two threads inside one matrix product. On a GPU there is one worker, and micro-batches follow each other.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -11,11 +11,12 @@ use corpus::{Kind as DocumentKind, Segment};
 use loader::{LoadError, Loader, RowBlock};
 use planner::Shape;
 use serde::Serialize;
-use tch::{Kind, Reduction, Tensor};
+use tch::{Device, Kind, Reduction, Tensor};
 use thiserror::Error;
-use torch_ext::{TorchError, rows_tensor};
+use torch_ext::TorchError;
 
 use crate::model::{Masks, Model};
+use crate::staging::Staged;
 
 /// Targets whose logits are computed at a time. Buffers of up to 32 MB are kept by the allocator for the next use; larger ones go
 /// back to the system every time, and clearing their pages again costs a fifth of a step.
@@ -37,10 +38,8 @@ pub enum BatchError {
 
 /// Rows with the positions whose prediction carries loss.
 pub struct MicroBatch {
-    blocks: Vec<RowBlock>,
+    staged: Staged,
     n_rows: i64,
-    /// Index into the `(row, position)` grid of predictions.
-    targets: Vec<i64>,
     /// Index into the batch's groups, for every target.
     groups: Vec<u32>,
 }
@@ -80,35 +79,52 @@ pub struct BatchResult {
     pub loss_by: LossBy,
     /// Gradients of the mean loss, in the order of the model's tensors; empty where none were asked for.
     pub gradients: Vec<Tensor>,
-    /// Time in forward passes, per thread.
+    /// Time in forward passes, per thread. (On a GPU they are only queued in it: backward passes wait for them.)
     pub seconds_forward: f64,
     /// Time in backward passes, per thread.
     pub seconds_backward: f64,
 }
 
-/// Loads rows `first .. first + n_rows` as micro-batches of `micro_rows`.
-pub fn load_batch(loader: &Loader, first: u64, n_rows: u64, micro_rows: u64, context: u64) -> Result<Batch, LoadError> {
+/// Positions that carry loss, while they are collected.
+#[derive(Default)]
+struct Targets {
+    /// Index into the `(row, position)` grid of predictions.
+    positions: Vec<i32>,
+    /// Index into the batch's groups, for every position.
+    groups: Vec<u32>,
+}
+
+/// Loads rows `first .. first + n_rows` as micro-batches of `micro_rows`, for a model on `device`.
+pub fn load_batch(
+    loader: &Loader,
+    first: u64,
+    n_rows: u64,
+    micro_rows: u64,
+    context: u64,
+    device: Device,
+) -> Result<Batch, BatchError> {
     let mut groups: Vec<Group> = Vec::new();
     let mut micro_batches = Vec::new();
     let mut row = first;
     while row < first + n_rows {
         let n = micro_rows.min(first + n_rows - row);
-        let mut micro =
-            MicroBatch { blocks: loader.blocks(row, n)?, n_rows: n as i64, targets: Vec::new(), groups: Vec::new() };
+        let mut targets = Targets::default();
         for index in 0..n {
             for segment in loader.segments(row + index)? {
-                add_targets(&mut micro, &mut groups, &segment, index * context);
+                add_targets(&mut targets, &mut groups, &segment, index * context);
             }
         }
-        micro_batches.push(micro);
+        let blocks: Vec<RowBlock> = loader.blocks(row, n)?;
+        let staged = Staged::new(&blocks, context as usize + 1, &targets.positions, device)?;
+        micro_batches.push(MicroBatch { staged, n_rows: n as i64, groups: targets.groups });
         row += n;
     }
-    let n_targets = micro_batches.iter().map(|micro| micro.targets.len() as u64).sum();
+    let n_targets = micro_batches.iter().map(|micro| micro.groups.len() as u64).sum();
     Ok(Batch { micro_batches, groups, n_targets })
 }
 
 /// The token at row position p is predicted at p - 1.
-fn add_targets(micro: &mut MicroBatch, groups: &mut Vec<Group>, segment: &Segment, row_offset: u64) {
+fn add_targets(targets: &mut Targets, groups: &mut Vec<Group>, segment: &Segment, row_offset: u64) {
     let spans = segment.loss_spans();
     if spans.is_empty() {
         return;
@@ -119,12 +135,13 @@ fn add_targets(micro: &mut MicroBatch, groups: &mut Vec<Group>, segment: &Segmen
         groups.len() - 1
     });
     for position in spans.iter().flat_map(|span| span.start..span.end) {
-        micro.targets.push((row_offset + u64::from(position) - 1) as i64);
-        micro.groups.push(group as u32);
+        let target = row_offset + u64::from(position) - 1;
+        targets.positions.push(i32::try_from(target).expect("a micro-batch has fewer than 2^31 tokens"));
+        targets.groups.push(group as u32);
     }
 }
 
-/// Masks in value form: tensors do not cross threads.
+/// Masks in value form: threads do not share tensors.
 pub type MaskSettings = Option<(Shape, f64)>;
 
 /// Computes a batch on as many threads as there are `replicas`, with gradients or without.
@@ -183,7 +200,7 @@ fn run_wave(
             .map(|(micro, model)| {
                 scope.spawn(move || {
                     tch::set_num_threads(1);
-                    let masks = masks.map(|(old, c)| Masks::new(&old, shape, c));
+                    let masks = masks.map(|(old, c)| Masks::new(&old, shape, c, model.device()));
                     run_micro_batch(micro, model, shape, masks.as_ref(), gradient_scale)
                 })
             })
@@ -195,7 +212,7 @@ fn run_wave(
 /// The mean loss in the weights' own precision, for tests against finite differences.
 #[cfg(test)]
 pub(crate) fn exact_loss(batch: &Batch, model: &Model, shape: &Shape, masks: MaskSettings) -> f64 {
-    let masks = masks.map(|(old, c)| Masks::new(&old, shape, c));
+    let masks = masks.map(|(old, c)| Masks::new(&old, shape, c, model.device()));
     let losses = batch.micro_batches.iter().map(|micro| {
         let losses = micro_losses(micro, model, shape, masks.as_ref()).expect("a batch of a test");
         losses.sum(Kind::Double).double_value(&[])
@@ -213,27 +230,24 @@ fn run_micro_batch(
     let start = Instant::now();
     let Some(scale) = gradient_scale else {
         let losses = tch::no_grad(|| micro_losses(micro, model, shape, masks))?;
+        let losses = to_floats(&losses)?;
         let seconds = (start.elapsed().as_secs_f64(), 0.0);
-        return Ok(Outcome { losses: to_floats(&losses)?, gradients: Vec::new(), seconds });
+        return Ok(Outcome { losses, gradients: Vec::new(), seconds });
     };
     let losses = micro_losses(micro, model, shape, masks)?;
     let forward_seconds = start.elapsed().as_secs_f64();
     let total = losses.sum(losses.kind()) * scale;
     let gradients = Tensor::f_run_backward(&[&total], model.tensors(), false, false)?;
+    // A GPU has only begun: reading the losses waits for the forward pass at least.
+    let losses = to_floats(&losses)?;
     let seconds = (forward_seconds, start.elapsed().as_secs_f64() - forward_seconds);
-    Ok(Outcome { losses: to_floats(&losses)?, gradients, seconds })
+    Ok(Outcome { losses, gradients, seconds })
 }
 
 /// Loss of every target in nats, `(n_targets)`. Positions without loss are left out before the logits are computed.
 fn micro_losses(micro: &MicroBatch, model: &Model, shape: &Shape, masks: Option<&Masks>) -> Result<Tensor, BatchError> {
-    let blocks: Vec<Tensor> =
-        micro.blocks.iter().map(|block| rows_tensor(block.clone(), block.n_rows())).collect::<Result<_, _>>()?;
-    let rows = match &blocks[..] {
-        [block] => block.shallow_clone(),
-        blocks => Tensor::f_cat(blocks, 0)?,
-    };
+    let (rows, selected) = micro.staged.tensors();
     let context = shape.context as i64;
-    let selected = Tensor::from_slice(&micro.targets);
     let targets = rows.narrow(1, 1, context).reshape([-1]).index_select(0, &selected).to_kind(Kind::Int64);
     let hidden = model.hidden(&rows.narrow(1, 0, context), masks);
     let hidden = hidden.view([micro.n_rows * context, -1]).index_select(0, &selected);

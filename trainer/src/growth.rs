@@ -34,8 +34,9 @@ pub fn grow(
             Role::FinalGain | Role::FinalBias => new.hidden as f64 / old.hidden as f64,
             _ => 1.0,
         };
-        let fresh = (initial_tensor(spec, new, mup, seed) * scale).to_kind(tensors[source].kind());
-        grown.push(pasted(&tensors[source], fresh, scale));
+        let small = &tensors[source];
+        let fresh = (initial_tensor(spec, new, mup, seed) * scale).to_kind(small.kind()).to_device(small.device());
+        grown.push(pasted(small, fresh, scale));
         let zeros = |moment: &Tensor| Tensor::zeros(spec.size(new), (moment.kind(), moment.device()));
         for (moments, grown_moments, power) in
             [(&state.first, &mut grown_state.first, 1), (&state.second, &mut grown_state.second, 2)]

@@ -6,11 +6,12 @@
 //!
 //! What makes the bits reproducible: weights start from streams named after their tensors; rows come in the order of the
 //! packed files; gradients of micro-batches are added in order; every libtorch call is single-threaded. What remains is the
-//! processor: another one may round differently.
+//! processor: another one may round differently, and on a GPU long rows give other last bits from run to run.
 //!
 //! Invariant: the trainer sees token ids and never text.
 
 pub mod checkpoint;
+mod device;
 mod generate;
 pub mod gradients;
 pub mod growth;
@@ -19,16 +20,19 @@ mod model;
 mod optimizer;
 mod parameters;
 mod run;
+mod staging;
 mod validation;
 
 #[cfg(test)]
 mod tests;
 
 pub use checkpoint::{Checkpoint, CheckpointError, RunState};
+pub use device::{NoCuda, cuda_device};
 pub use generate::{Sampling, generate, most_likely};
 pub use metrics::{Event, Seconds};
 pub use model::{Masks, Model};
 pub use optimizer::OptimizerState;
 pub use parameters::{Axis, ParameterSpec, Role, initial_tensors, parameter_specs};
 pub use run::{Outcome, TRAIN_FORMAT, TrainError, TrainJob, matmul_peak, train};
+pub use tch::Device;
 pub use validation::{Validation, validate_folder};

@@ -15,11 +15,11 @@ use crate::gradients::LossBy;
 /// Seconds of one step by what they went to.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Seconds {
-    /// Waiting for rows.
+    /// Waiting for rows, beyond what was loaded during the step before.
     pub data: f64,
-    /// Forward passes.
+    /// Forward passes; on a GPU the time to queue them.
     pub forward: f64,
-    /// Backward passes.
+    /// Backward passes; on a GPU with all that is queued before them.
     pub backward: f64,
     /// Clipping and update.
     pub optimizer: f64,
@@ -33,6 +33,15 @@ pub struct Seconds {
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum Event {
+    /// Training begins, or goes on.
+    Start {
+        /// Steps done.
+        step: u64,
+        /// Where it is computed.
+        device: String,
+        /// Matrix-product peak measured there.
+        peak_flops_per_s: f64,
+    },
     /// An optimizer step.
     Step {
         /// Steps done.

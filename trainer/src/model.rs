@@ -47,11 +47,11 @@ pub struct Masks {
 }
 
 impl Masks {
-    /// Masks of a model that grew from shape `old` to shape `new`, at mask value `c`.
-    pub fn new(old: &Shape, new: &Shape, c: f64) -> Self {
+    /// Masks of a model on `device` that grew from shape `old` to shape `new`, at mask value `c`.
+    pub fn new(old: &Shape, new: &Shape, c: f64, device: Device) -> Self {
         let axis = |old: u64, new: u64| {
-            let ones = Tensor::ones([old as i64], (Kind::Float, Device::Cpu));
-            Tensor::cat(&[ones, Tensor::full([(new - old) as i64], c, (Kind::Float, Device::Cpu))], 0)
+            let ones = Tensor::ones([old as i64], (Kind::Float, device));
+            Tensor::cat(&[ones, Tensor::full([(new - old) as i64], c, (Kind::Float, device))], 0)
         };
         Self {
             hidden: axis(old.hidden, new.hidden),
@@ -74,8 +74,13 @@ impl Model {
             OUTER_TENSORS + shape.layers as usize * BLOCK_TENSORS,
             "a tensor for every parameter"
         );
-        let rotary = Rotary::new(shape.context as i64, shape.head_size() as i64);
+        let rotary = Rotary::new(shape.context as i64, shape.head_size() as i64, tensors[0].device());
         Self { shape, mup, tensors, rotary }
+    }
+
+    /// Where it computes.
+    pub fn device(&self) -> Device {
+        self.tensors[0].device()
     }
 
     /// Its tensors.
@@ -144,7 +149,7 @@ impl Model {
 impl Rotary {
     /// Tables for `n_positions` positions, in float32 from float64. xPos counts from the middle of the row, so its factors
     /// stay near 1; the centre cancels in every score.
-    fn new(n_positions: i64, head_size: i64) -> Self {
+    fn new(n_positions: i64, head_size: i64, device: Device) -> Self {
         let n_pairs = head_size / 2;
         let mut tables = [(); 4].map(|()| Vec::with_capacity((n_positions * n_pairs) as usize));
         for position in 0..n_positions {
@@ -159,7 +164,7 @@ impl Rotary {
             }
         }
         let [query_cos, query_sin, key_cos, key_sin] =
-            tables.map(|table| Tensor::from_slice(&table).view([n_positions, 1, n_pairs]));
+            tables.map(|table| Tensor::from_slice(&table).view([n_positions, 1, n_pairs]).to_device(device));
         Self { query: (query_cos, query_sin), key: (key_cos, key_sin) }
     }
 }
@@ -200,7 +205,7 @@ mod tests {
     #[test]
     fn scores_are_those_of_xpos() {
         let (n_positions, head_size) = (64_i64, 8_i64);
-        let rotary = Rotary::new(n_positions, head_size);
+        let rotary = Rotary::new(n_positions, head_size, Device::Cpu);
         let pairs = (head_size / 2) as usize;
         let query: Vec<f32> = (0..head_size).map(|i| (i as f32 * 0.7).sin()).collect();
         let key: Vec<f32> = (0..head_size).map(|i| (i as f32 * 1.3).cos()).collect();

@@ -8,13 +8,14 @@ use std::time::Instant;
 use corpus::{FileEntry, FileError, Manifest, Parent, Seed, Settings};
 use loader::{LoadError, Loader, LoaderSettings};
 use planner::{OptimizerSettings, RunPlan, StagePlan};
-use tch::{Device, Kind, Tensor};
+use tch::{Cuda, Device, Kind, Tensor};
 use thiserror::Error;
 
 use crate::checkpoint::{
     Checkpoint, CheckpointError, MaskState, RunState, checkpoint_folder, list_checkpoints, load, remove_others, save,
 };
-use crate::gradients::{BatchError, MaskSettings, load_batch, run_batch};
+use crate::device::{device_name, n_workers};
+use crate::gradients::{Batch, BatchError, BatchResult, MaskSettings, load_batch, run_batch};
 use crate::growth::grow;
 use crate::metrics::{Event, MetricsLog, Seconds};
 use crate::model::{Masks, Model};
@@ -59,7 +60,9 @@ pub struct TrainJob<'a> {
     pub keep_last: usize,
     /// Steps between validations; the end of every stage is validated besides.
     pub validate_every: u64,
-    /// Worker threads; the result does not depend on them.
+    /// Where to compute.
+    pub device: Device,
+    /// Worker threads; the result does not depend on them, and a GPU has one worker.
     pub n_threads: usize,
     /// Set from outside to stop after the current step.
     pub stop: &'a AtomicBool,
@@ -143,7 +146,8 @@ pub enum TrainError {
 pub fn train(job: &TrainJob<'_>, watch: &mut dyn FnMut(&Event)) -> Result<Outcome, TrainError> {
     tch::set_num_threads(1);
     let mut trainer = Trainer::open(job, watch)?;
-    let peak_flops = matmul_peak(job.n_threads);
+    let peak_flops = matmul_peak(job.device, job.n_threads);
+    trainer.start(peak_flops)?;
     while let Some(index) = job.plan.stage_at(trainer.checkpoint.state.step) {
         if trainer.checkpoint.state.stage != index {
             trainer.enter_stage(index)?;
@@ -164,6 +168,8 @@ struct Trainer<'a> {
     watch: &'a mut dyn FnMut(&Event),
     checkpoint: Checkpoint,
     replicas: Vec<Model>,
+    /// The batch at this position, loaded while the one before it was computed.
+    ahead: Option<(u64, Result<Batch, BatchError>)>,
     checkpoint_seconds: f64,
 }
 
@@ -178,15 +184,20 @@ impl<'a> Trainer<'a> {
         let newest = newest_checkpoint(job)?;
         let resumed = newest.as_ref().map(|checkpoint| checkpoint.state.step);
         let log = MetricsLog::open(job.out, resumed)?;
-        let checkpoint = newest.unwrap_or_else(|| first_checkpoint(job));
-        let mut trainer =
-            Self { job, rows, held_out, log, watch, replicas: Vec::new(), checkpoint, checkpoint_seconds: 0.0 };
+        let checkpoint = newest.unwrap_or_else(|| first_checkpoint(job)).to_device(job.device);
+        let (replicas, ahead, checkpoint_seconds) = (Vec::new(), None, 0.0);
+        let mut trainer = Self { job, rows, held_out, log, watch, checkpoint, replicas, ahead, checkpoint_seconds };
         trainer.make_replicas();
         if let Some(step) = resumed {
             let what = checkpoint_folder(Path::new("checkpoints"), step).display().to_string();
             trainer.emit(Event::Resume { step, what, why: "the run was started again".to_owned() })?;
         }
         Ok(trainer)
+    }
+
+    fn start(&mut self, peak_flops: f64) -> Result<(), FileError> {
+        let step = self.checkpoint.state.step;
+        self.emit(Event::Start { step, device: device_name(self.job.device), peak_flops_per_s: peak_flops })
     }
 
     fn emit(&mut self, event: Event) -> Result<(), FileError> {
@@ -200,7 +211,8 @@ impl<'a> Trainer<'a> {
         let state = &self.checkpoint.state;
         let tensors = self.checkpoint.tensors.iter().map(Tensor::shallow_clone).collect();
         let model = Model::new(state.shape, state.mup, tensors);
-        self.replicas = (0..self.job.n_threads.max(1)).map(|_| model.replica()).collect();
+        let n_workers = n_workers(self.job.device, self.job.n_threads);
+        self.replicas = (0..n_workers).map(|_| model.replica()).collect();
     }
 
     /// Masks of the next step of stage `index`.
@@ -261,14 +273,14 @@ impl<'a> Trainer<'a> {
     fn fixed_batch(&mut self, masks: MaskSettings) -> Result<(Tensor, f64), TrainError> {
         let state = &self.checkpoint.state;
         let (shape, step) = (state.shape, state.step);
-        let failed = |source| TrainError::Batch { step, source };
-        let n_rows = self.held_out.n_rows().min(8);
-        let batch = load_batch(&self.held_out, 0, n_rows, n_rows, shape.context)?;
+        let failed = |source| batch_error(step, source);
+        let (n_rows, device) = (self.held_out.n_rows().min(8), self.job.device);
+        let batch = load_batch(&self.held_out, 0, n_rows, n_rows, shape.context, device).map_err(failed)?;
         let result = run_batch(&batch, &mut self.replicas[..1], &shape, masks, false).map_err(failed)?;
         let block = self.held_out.blocks(0, n_rows)?.swap_remove(0);
         let n_rows = block.n_rows();
-        let rows = torch_ext::rows_tensor(block, n_rows).map_err(|error| failed(error.into()))?;
-        let masks = masks.map(|(old, c)| Masks::new(&old, &shape, c));
+        let rows = torch_ext::rows_tensor(block, n_rows).map_err(|error| failed(error.into()))?.to_device(device);
+        let masks = masks.map(|(old, c)| Masks::new(&old, &shape, c, device));
         let model = &self.replicas[0];
         let logits =
             tch::no_grad(|| model.logits(&model.hidden(&rows.narrow(1, 0, shape.context as i64), masks.as_ref())));
@@ -304,16 +316,8 @@ impl<'a> Trainer<'a> {
         let stage = &self.job.plan.stages[index];
         let step = self.checkpoint.state.step;
         let masks = self.masks(index);
-        let batch = load_batch(
-            &self.rows,
-            self.checkpoint.state.position,
-            stage.batch.rows,
-            stage.batch.micro_rows,
-            stage.shape.context,
-        )?;
-        let data = start.elapsed().as_secs_f64();
-        let failed = |source| TrainError::Batch { step, source };
-        let mut result = run_batch(&batch, &mut self.replicas, &stage.shape, masks, true).map_err(failed)?;
+        let failed = |source| batch_error(step, source);
+        let (mut result, data) = self.run_batch(stage, masks).map_err(failed)?;
         let update_start = Instant::now();
         let norm = gradient_norm(&result.gradients).map_err(|error| failed(error.into()))?;
         if !result.loss.is_finite() || !norm.is_finite() {
@@ -355,6 +359,32 @@ impl<'a> Trainer<'a> {
         Ok(self.emit(event)?)
     }
 
+    /// Computes the batch of the next step, and meanwhile loads the one after it. Also gives the time spent waiting for rows.
+    fn run_batch(&mut self, stage: &StagePlan, masks: MaskSettings) -> Result<(BatchResult, f64), BatchError> {
+        let start = Instant::now();
+        let RunState { step, position, .. } = self.checkpoint.state;
+        let (rows, device) = (&self.rows, self.job.device);
+        let (n_rows, micro_rows) = (stage.batch.rows, stage.batch.micro_rows);
+        let load = |first| load_batch(rows, first, n_rows, micro_rows, stage.shape.context, device);
+        let batch = match self.ahead.take() {
+            Some((first, batch)) if first == position => batch?,
+            _ => load(position)?,
+        };
+        let data = start.elapsed().as_secs_f64();
+        let next = position + n_rows;
+        let is_last = step + 1 == stage.first_step + stage.n_steps;
+        let replicas = &mut self.replicas;
+        let (result, ahead, waited) = std::thread::scope(|scope| {
+            let loading = (!is_last).then(|| scope.spawn(|| (next, load(next))));
+            let result = run_batch(&batch, replicas, &stage.shape, masks, true);
+            let computed = Instant::now();
+            let ahead = loading.map(|thread| thread.join().expect("loading returns its errors"));
+            (result, ahead, computed.elapsed().as_secs_f64())
+        });
+        self.ahead = ahead;
+        Ok((result?, data + waited))
+    }
+
     fn validate(&mut self, index: usize) -> Result<(), TrainError> {
         let stage = &self.job.plan.stages[index];
         let masks = self.masks(index);
@@ -362,7 +392,7 @@ impl<'a> Trainer<'a> {
         let micro_rows = stage.batch.micro_rows;
         let validations =
             validate(&self.held_out, &mut self.replicas, &stage.shape, masks, micro_rows, &self.job.token_bytes)
-                .map_err(|source| TrainError::Batch { step, source })?;
+                .map_err(|source| batch_error(step, source))?;
         for validation in validations {
             self.emit(Event::Validation {
                 step,
@@ -392,6 +422,14 @@ impl<'a> Trainer<'a> {
         remove_others(&checkpoints, &kept_steps(self.job, &list_checkpoints(&checkpoints)))?;
         self.checkpoint_seconds = start.elapsed().as_secs_f64();
         Ok(())
+    }
+}
+
+/// Rows that cannot be loaded are a matter of the data, all else of the step.
+fn batch_error(step: u64, source: BatchError) -> TrainError {
+    match source {
+        BatchError::Load(error) => TrainError::Load(error),
+        source => TrainError::Batch { step, source },
     }
 }
 
@@ -458,21 +496,26 @@ fn entry(folder: &Path, name: &str) -> Result<FileEntry, FileError> {
     Ok(FileEntry { path: name.to_owned(), rows: 1, bytes: metadata.len(), blake3: corpus::hash_file(&path)? })
 }
 
-/// Matrix-product peak of `n_threads` single-threaded workers at the same time in FLOP/s, float32: the best of a few rounds, about
-/// a second in all. (Two hardware threads of one core share its units, so workers must be measured together.)
-pub fn matmul_peak(n_threads: usize) -> f64 {
-    const SIZE: i64 = 1024;
+/// Matrix-product peak of `n_threads` single-threaded workers at the same time in FLOP/s, float32, or of a GPU: the best of a few
+/// rounds, about a second in all. (Two hardware threads of one core share its units, so workers must be measured together.)
+pub fn matmul_peak(device: Device, n_threads: usize) -> f64 {
     const PRODUCTS: usize = 8;
     const ROUNDS: usize = 4;
-    let n_threads = n_threads.max(1);
+    let size: i64 = if device == Device::Cpu { 1024 } else { 8192 };
+    let n_threads = n_workers(device, n_threads);
     let together = Barrier::new(n_threads);
     let worker = || {
         tch::set_num_threads(1);
-        let a = Tensor::ones([SIZE, SIZE], (Kind::Float, Device::Cpu));
+        // Values as of any matrix: products of ones use less power, and a GPU is limited by that.
+        let a = Tensor::arange(size * size, (Kind::Float, device)).sin().view([size, size]);
         let round = |_| {
             together.wait();
             let start = Instant::now();
             (0..PRODUCTS).for_each(|_| drop(a.matmul(&a)));
+            if let Device::Cuda(index) = device {
+                // Products are only queued until then.
+                Cuda::synchronize(index as i64);
+            }
             together.wait();
             start.elapsed().as_secs_f64()
         };
@@ -482,5 +525,5 @@ pub fn matmul_peak(n_threads: usize) -> f64 {
         let workers: Vec<_> = (0..n_threads).map(|_| scope.spawn(worker)).collect();
         workers.into_iter().map(|worker| worker.join().expect("a product does not panic")).fold(0.0, f64::max)
     });
-    (2 * SIZE.pow(3)) as f64 * (PRODUCTS * n_threads) as f64 / seconds
+    (2 * size.pow(3)) as f64 * (PRODUCTS * n_threads) as f64 / seconds
 }

@@ -6,10 +6,11 @@ use std::sync::atomic::AtomicBool;
 use corpus::{DocId, Kind as DocumentKind, Manifest, PackedWriter, Seed, Segment, Settings, Span};
 use loader::{Loader, LoaderSettings};
 use planner::{Batch, Growth, LearningRate, MuP, Operator, OptimizerSettings, RunPlan, Shape, StageRequest, plan};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::gradients::{load_batch, run_batch};
 use crate::growth::grow;
+use crate::staging::Staged;
 use crate::*;
 
 const CONTEXT: u64 = 16;
@@ -85,6 +86,7 @@ fn run(root: &Path, out: &str, n_threads: usize, stop_after: Option<u64>) -> (St
         checkpoint_every: 3,
         keep_last: 2,
         validate_every: 5,
+        device: Device::Cpu,
         n_threads,
         stop: &stop,
     };
@@ -137,6 +139,28 @@ fn threads_and_interruptions_change_no_bit() {
     assert!(corpus::verify_tree(&root.path().join("whole")).unwrap().is_clean());
 }
 
+/// On the CPU rows are used where the file is mapped; only where shards meet inside a micro-batch they are put together.
+#[test]
+fn staged_rows_are_the_mapped_rows() {
+    let root = tempfile::tempdir().unwrap();
+    let folders = [pack(&root.path().join("a"), 3, "a"), pack(&root.path().join("b"), 2, "b")];
+    let loader = Loader::open(&folders, CONTEXT as usize).unwrap();
+    let staged = |first, n_rows| {
+        let blocks = loader.blocks(first, n_rows).unwrap();
+        let staged = Staged::new(&blocks, CONTEXT as usize + 1, &[0, 5], Device::Cpu).unwrap();
+        let (rows, targets) = staged.tensors();
+        assert_eq!(Vec::<i64>::try_from(targets).unwrap(), [0, 5]);
+        (blocks, rows)
+    };
+    let (blocks, rows) = staged(1, 2);
+    let mapped: &[u32] = blocks[0].as_ref();
+    assert_eq!(rows.data_ptr() as usize, mapped.as_ptr() as usize);
+    let (blocks, rows) = staged(2, 3);
+    let mapped: Vec<i32> = blocks.iter().flat_map(|block| block.as_ref()).map(|&token| token as i32).collect();
+    assert_eq!((rows.size(), blocks.len()), (vec![3, CONTEXT as i64 + 1], 2));
+    assert_eq!(Vec::<i32>::try_from(rows.view([-1])).unwrap(), mapped);
+}
+
 #[test]
 fn a_checkpoint_of_another_run_or_with_a_flipped_bit_is_refused() {
     let root = tempfile::tempdir().unwrap();
@@ -175,8 +199,10 @@ fn growth_preserves_the_function_in_float64() {
             model.logits(&model.hidden(&tokens, masks))
         };
         let before = logits(old, tensors, None);
-        let masked =
-            |c| logits(new, grown.iter().map(Tensor::shallow_clone).collect(), Some(&Masks::new(&old, &new, c)));
+        let masked = |c| {
+            let masks = Masks::new(&old, &new, c, Device::Cpu);
+            logits(new, grown.iter().map(Tensor::shallow_clone).collect(), Some(&masks))
+        };
         let difference = |after: Tensor| (after - &before).abs().max().double_value(&[]);
         let (at_zero, at_half) = (difference(masked(0.0)), difference(masked(0.5)));
         assert!(at_zero < 1e-12, "{new:?}: {at_zero:e}");
@@ -191,7 +217,7 @@ fn masks_at_one_are_no_masks() {
     let model = Model::new(new, mup(), tensors);
     let tokens = Tensor::arange(CONTEXT as i64, (Kind::Int64, Device::Cpu)).unsqueeze(0);
     let plain = model.hidden(&tokens, None);
-    let masked = model.hidden(&tokens, Some(&Masks::new(&old, &new, 1.0)));
+    let masked = model.hidden(&tokens, Some(&Masks::new(&old, &new, 1.0, Device::Cpu)));
     assert!((plain - masked).abs().max().double_value(&[]) < 1e-4);
 }
 
@@ -219,7 +245,7 @@ fn gradients_are_derivatives() {
     let loader =
         Loader::open(&[pack(&root.path().join("rows"), 4, "rows")], &LoaderSettings::of_context(CONTEXT as usize))
             .unwrap();
-    let batch = load_batch(&loader, 0, 4, 2, CONTEXT).unwrap();
+    let batch = load_batch(&loader, 0, 4, 2, CONTEXT, Device::Cpu).unwrap();
     assert_eq!(batch.n_targets, 3 * CONTEXT + 1);
     let (old, new) = (shape(2, 2, 64), shape(3, 3, 96));
     let mut tensors: Vec<Tensor> =

@@ -8,6 +8,7 @@ use loader::LoaderSettings;
 use planner::Shape;
 
 use crate::checkpoint::Checkpoint;
+use crate::device::n_workers;
 use crate::gradients::{BatchError, MaskSettings, load_batch, run_batch};
 use crate::model::Model;
 
@@ -36,7 +37,7 @@ struct Targets {
     n_bytes: u64,
 }
 
-/// Computes the loss of a checkpoint on all rows of a packed folder, on `n_threads` threads.
+/// Computes the loss of a checkpoint on all rows of a packed folder, on `n_threads` threads or the GPU it lies on.
 pub fn validate_folder(
     checkpoint: &Checkpoint,
     folder: &Path,
@@ -45,7 +46,8 @@ pub fn validate_folder(
 ) -> Result<Vec<Validation>, BatchError> {
     let shape = &checkpoint.state.shape;
     let loader = Loader::open(&[folder.to_owned()], &LoaderSettings::of_context(shape.context as usize))?;
-    let mut replicas: Vec<Model> = (0..n_threads.max(1)).map(|_| checkpoint.model()).collect();
+    let n_workers = n_workers(checkpoint.device(), n_threads);
+    let mut replicas: Vec<Model> = (0..n_workers).map(|_| checkpoint.model()).collect();
     validate(&loader, &mut replicas, shape, checkpoint.mask_settings(), MICRO_ROWS, token_bytes)
 }
 
@@ -58,7 +60,7 @@ pub(crate) fn validate(
     micro_rows: u64,
     token_bytes: &[u32],
 ) -> Result<Vec<Validation>, BatchError> {
-    let batch = load_batch(loader, 0, loader.n_rows(), micro_rows, shape.context)?;
+    let batch = load_batch(loader, 0, loader.n_rows(), micro_rows, shape.context, replicas[0].device())?;
     let result = run_batch(&batch, replicas, shape, masks, false)?;
     let targets = count_targets(loader, token_bytes)?;
     let by_language = result.loss_by.language.into_iter();
