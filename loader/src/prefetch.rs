@@ -29,23 +29,24 @@ pub struct Waiting {
 }
 
 /// Batches in the order in which they were asked for.
-pub struct Prefetch<Batch> {
-    batches: Receiver<Result<Batch, LoadError>>,
+pub struct Prefetch<Batch, E> {
+    batches: Receiver<Result<Batch, E>>,
     reading: Arc<Mutex<PathBuf>>,
     patience: Duration,
     thread: Option<JoinHandle<()>>,
 }
 
-impl<Batch: Send + 'static> Prefetch<Batch> {
-    /// Makes batches of the rows that `requests` names, as first row and number of rows, up to `depth` of them ahead. `make` runs on
-    /// the prefetching thread.
+impl<Batch: Send + 'static, E: From<LoadError> + Send + 'static> Prefetch<Batch, E> {
+    /// Makes batches of the rows that `requests` names, as first row and number of rows, `depth` of them (at least one) ahead of the
+    /// one that is in use. `make` runs on the prefetching thread.
     pub fn start(
         loader: Arc<Loader>,
         requests: impl Iterator<Item = (u64, u64)> + Send + 'static,
         depth: usize,
-        make: impl Fn(&Loader, u64, u64) -> Result<Batch, LoadError> + Send + 'static,
+        make: impl Fn(&Loader, u64, u64) -> Result<Batch, E> + Send + 'static,
     ) -> Self {
-        let (sender, batches) = bounded(depth.max(1));
+        // One more is in the thread's hands, waiting to be taken.
+        let (sender, batches) = bounded(depth.max(1) - 1);
         let reading = Arc::new(Mutex::new(PathBuf::new()));
         let told = Arc::clone(&reading);
         let work = move || {
@@ -53,7 +54,7 @@ impl<Batch: Send + 'static> Prefetch<Batch> {
                 if let Ok(path) = loader.path_of(first) {
                     path.clone_into(&mut told.lock().unwrap_or_else(PoisonError::into_inner));
                 }
-                let batch = touch(&loader, first, n_rows).and_then(|()| make(&loader, first, n_rows));
+                let batch = touch(&loader, first, n_rows).map_err(E::from).and_then(|()| make(&loader, first, n_rows));
                 let is_last = batch.is_err();
                 // The other end is gone where training has stopped.
                 if sender.send(batch).is_err() || is_last {
@@ -74,7 +75,7 @@ impl<Batch: Send + 'static> Prefetch<Batch> {
     }
 
     /// The next batch; `None` after the last. `waiting` is told every few seconds that it is not there yet.
-    pub fn next(&mut self, waiting: &mut dyn FnMut(Waiting)) -> Option<Result<Batch, LoadError>> {
+    pub fn next(&mut self, waiting: &mut dyn FnMut(Waiting)) -> Option<Result<Batch, E>> {
         let start = Instant::now();
         loop {
             match self.batches.recv_timeout(self.patience) {

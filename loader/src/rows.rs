@@ -117,6 +117,7 @@ struct ShardFile {
     path: PathBuf,
     n_rows: u64,
     hash: Hash,
+    masks_documents: bool,
 }
 
 /// Shards that are mapped, and which were verified.
@@ -134,12 +135,13 @@ impl Loader {
         for folder in folders {
             let manifest = Manifest::read(folder)?;
             check_folder(folder, &manifest, settings)?;
+            let masks_documents = manifest.details["packing"] == "best-fit-masked";
             for entry in manifest.files {
                 borders.push(borders[borders.len() - 1] + entry.rows);
                 let path = folder.join(&entry.path);
                 // A file that is missing is said now, not in the middle of the night.
                 check_size(&path, entry.bytes)?;
-                shards.push(ShardFile { path, n_rows: entry.rows, hash: entry.blake3 });
+                shards.push(ShardFile { path, n_rows: entry.rows, hash: entry.blake3, masks_documents });
             }
         }
         let mapped = Mutex::new(Mapped { is_verified: vec![false; shards.len()], ..Mapped::default() });
@@ -185,6 +187,12 @@ impl Loader {
     pub fn path_of(&self, row: u64) -> Result<&Path, LoadError> {
         self.check_range(row, 1)?;
         Ok(&self.shards[self.shard_of(row)].path)
+    }
+
+    /// Whether the documents of a row were packed side by side for a model that attends within documents only.
+    pub fn masks_documents(&self, row: u64) -> Result<bool, LoadError> {
+        self.check_range(row, 1)?;
+        Ok(self.shards[self.shard_of(row)].masks_documents)
     }
 
     fn check_range(&self, first: u64, n_rows: u64) -> Result<u64, LoadError> {

@@ -91,7 +91,7 @@ proptest! {
         let loader = Arc::new(open(&packed(root.path(), &[shards]), CONTEXT, Verify::Ahead).unwrap());
         let n_batches = loader.n_rows() / batch;
         let requests = (0..n_batches).map(move |index| (index * batch, batch));
-        let mut batches = Prefetch::start(loader, requests, depth, |loader, first, n| loader.blocks(first, n));
+        let mut batches = Prefetch::start(loader, requests, depth, Loader::blocks);
         let mut seen: Vec<u32> = Vec::new();
         while let Some(blocks) = batches.next(&mut |_| ()) {
             blocks.unwrap().iter().for_each(|block| seen.extend_from_slice(block.as_ref()));
@@ -108,7 +108,7 @@ fn a_block_is_the_mapped_file_itself() {
     assert_eq!(all[0].as_ref()[8..].as_ptr(), part[0].as_ref().as_ptr());
     // What goes through the channel of a prefetcher is the same memory.
     let expected = all[0].as_ref().as_ptr() as usize;
-    let make = |loader: &Loader, first, n| Ok(loader.blocks(first, n)?.swap_remove(0));
+    let make = |loader: &Loader, first, n| Ok::<_, LoadError>(loader.blocks(first, n)?.swap_remove(0));
     let mut batches = Prefetch::start(Arc::new(loader), [(0, 4)].into_iter(), 1, make);
     let block = batches.next(&mut |_| ()).unwrap().unwrap();
     assert_eq!(block.as_ref().as_ptr() as usize, expected);
@@ -163,8 +163,7 @@ fn what_does_not_fit_is_refused_by_name() {
     let loader = Arc::new(open(&paths, CONTEXT, Verify::Ahead).unwrap());
     assert!(loader.blocks(0, 2).is_ok());
     assert!(names(loader.blocks(1, 2).map(drop)));
-    let mut batches =
-        Prefetch::start(loader, [(0, 2), (2, 2), (4, 1)].into_iter(), 2, |loader, first, n| loader.blocks(first, n));
+    let mut batches = Prefetch::start(loader, [(0, 2), (2, 2), (4, 1)].into_iter(), 2, Loader::blocks);
     assert!(batches.next(&mut |_| ()).unwrap().is_ok());
     assert!(names(batches.next(&mut |_| ()).unwrap().map(drop)));
     assert!(batches.next(&mut |_| ()).is_none(), "nothing comes after an error");

@@ -16,7 +16,7 @@ use thiserror::Error;
 use torch_ext::TorchError;
 
 use crate::model::{Masks, Model};
-use crate::staging::Staged;
+use crate::staging::{Inputs, Staged};
 
 /// Targets whose logits are computed at a time. Buffers of up to 32 MB are kept by the allocator for the next use; larger ones go
 /// back to the system every time, and clearing their pages again costs a fifth of a step.
@@ -109,18 +109,37 @@ pub fn load_batch(
     while row < first + n_rows {
         let n = micro_rows.min(first + n_rows - row);
         let mut targets = Targets::default();
+        // A batch is of one stage, and a stage is packed one way.
+        let is_masked = loader.masks_documents(row)?;
+        let mut documents: Vec<i32> = Vec::new();
         for index in 0..n {
-            for segment in loader.segments(row + index)? {
+            let segments = loader.segments(row + index)?;
+            if is_masked {
+                add_documents(&mut documents, &segments, context as usize);
+            }
+            for segment in segments {
                 add_targets(&mut targets, &mut groups, &segment, index * context);
             }
         }
         let blocks: Vec<RowBlock> = loader.blocks(row, n)?;
-        let staged = Staged::new(&blocks, context as usize + 1, &targets.positions, device)?;
+        let documents = is_masked.then_some(&documents[..]);
+        let staged = Staged::new(&blocks, context as usize + 1, &targets.positions, documents, device)?;
         micro_batches.push(MicroBatch { staged, n_rows: n as i64, groups: targets.groups });
         row += n;
     }
     let n_targets = micro_batches.iter().map(|micro| micro.groups.len() as u64).sum();
     Ok(Batch { micro_batches, groups, n_targets })
+}
+
+/// Appends, for every position of a row that something is predicted at, the number of its segment; -1 for padding.
+fn add_documents(documents: &mut Vec<i32>, segments: &[Segment], context: usize) {
+    let row = documents.len();
+    documents.resize(row + context, -1);
+    for (number, segment) in segments.iter().enumerate() {
+        let start = (segment.row_start as usize).min(context);
+        let end = ((segment.row_start + segment.len) as usize).min(context);
+        documents[row + start..row + end].fill(number as i32);
+    }
 }
 
 /// The token at row position p is predicted at p - 1.
@@ -209,6 +228,14 @@ fn run_wave(
     })
 }
 
+#[cfg(test)]
+impl Batch {
+    /// What the first micro-batch holds.
+    pub(crate) fn inputs_of_first(&self) -> Inputs {
+        self.micro_batches[0].staged.inputs()
+    }
+}
+
 /// The mean loss in the weights' own precision, for tests against finite differences.
 #[cfg(test)]
 pub(crate) fn exact_loss(batch: &Batch, model: &Model, shape: &Shape, masks: MaskSettings) -> f64 {
@@ -246,10 +273,10 @@ fn run_micro_batch(
 
 /// Loss of every target in nats, `(n_targets)`. Positions without loss are left out before the logits are computed.
 fn micro_losses(micro: &MicroBatch, model: &Model, shape: &Shape, masks: Option<&Masks>) -> Result<Tensor, BatchError> {
-    let (rows, selected) = micro.staged.tensors();
+    let Inputs { rows, targets: selected, documents } = micro.staged.inputs();
     let context = shape.context as i64;
     let targets = rows.narrow(1, 1, context).reshape([-1]).index_select(0, &selected).to_kind(Kind::Int64);
-    let hidden = model.hidden(&rows.narrow(1, 0, context), masks);
+    let hidden = model.hidden_within(&rows.narrow(1, 0, context), masks, documents.as_ref());
     let hidden = hidden.view([micro.n_rows * context, -1]).index_select(0, &selected);
     let chunks = hidden.split(LOGIT_ROWS, 0).into_iter().zip(targets.split(LOGIT_ROWS, 0));
     let losses = chunks.map(|(hidden, targets)| {

@@ -42,6 +42,15 @@ pub enum Event {
         /// Matrix-product peak measured there.
         peak_flops_per_s: f64,
     },
+    /// Rows are not there yet: told while the wait lasts, and in the log as `seconds.data` of the step.
+    Waiting {
+        /// Steps done.
+        step: u64,
+        /// The file that is being read.
+        what: String,
+        /// Since when.
+        seconds: f64,
+    },
     /// An optimizer step.
     Step {
         /// Steps done.

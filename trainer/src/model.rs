@@ -98,11 +98,18 @@ impl Model {
     /// The final hidden states `(b, t, h)`, scaled so that [`Model::logits`] is one matrix product. `tokens` is `(b, t)` of
     /// integers, t at most the context.
     pub fn hidden(&self, tokens: &Tensor, masks: Option<&Masks>) -> Tensor {
+        self.hidden_within(tokens, masks, None)
+    }
+
+    /// The same where every position attends only to those of its own document: `documents` `(b, t)` numbers the documents of each
+    /// row. Positions still count from the start of the row; scores depend on distances only.
+    pub fn hidden_within(&self, tokens: &Tensor, masks: Option<&Masks>, documents: Option<&Tensor>) -> Tensor {
+        let visible = documents.map(visible);
         let embedded = Tensor::embedding(&self.tensors[0], tokens, -1, false, false);
         let scaled = if self.mup.input_multiplier == 1.0 { embedded } else { embedded * self.mup.input_multiplier };
         let mut x_bth = masked(scaled, masks.map(|masks| &masks.hidden));
         for (index, block) in self.tensors[OUTER_TENSORS..].chunks_exact(BLOCK_TENSORS).enumerate() {
-            x_bth = self.block(block, index, &x_bth, masks);
+            x_bth = self.block(block, index, &x_bth, masks, visible.as_ref());
         }
         let x_bth = norm(&x_bth, &self.tensors[1], &self.tensors[2], masks);
         x_bth * (self.mup.output_multiplier / self.mup.width_ratio(&self.shape))
@@ -113,7 +120,14 @@ impl Model {
         hidden.linear(&self.tensors[0], None::<Tensor>)
     }
 
-    fn block(&self, tensors: &[Tensor], index: usize, x_bth: &Tensor, masks: Option<&Masks>) -> Tensor {
+    fn block(
+        &self,
+        tensors: &[Tensor],
+        index: usize,
+        x_bth: &Tensor,
+        masks: Option<&Masks>,
+        visible: Option<&Tensor>,
+    ) -> Tensor {
         let branch = |out: Tensor| {
             let out = masked(out, masks.map(|masks| &masks.hidden));
             match masks.map(|masks| masks.blocks[index]) {
@@ -122,15 +136,16 @@ impl Model {
             }
         };
         let normed = norm(x_bth, &tensors[0], &tensors[1], masks);
-        let x_bth = x_bth + branch(self.attention(&tensors[2..10], &normed, masks));
+        let x_bth = x_bth + branch(self.attention(&tensors[2..10], &normed, masks, visible));
         let normed = norm(&x_bth, &tensors[10], &tensors[11], masks);
         let up_btf = normed.linear(&tensors[12], Some(&tensors[13]));
         let up_btf = masked(up_btf, masks.map(|masks| &masks.feed_forward));
         &x_bth + branch(up_btf.gelu("tanh").linear(&tensors[14], Some(&tensors[15])))
     }
 
-    /// Causal attention over the whole row; scores are scaled by 1 / sqrt(d), which muP leaves alone since d is constant.
-    fn attention(&self, tensors: &[Tensor], x_bth: &Tensor, masks: Option<&Masks>) -> Tensor {
+    /// Causal attention over the whole row, or over what is `visible`; scores are scaled by 1 / sqrt(d), which muP leaves alone since
+    /// d is constant.
+    fn attention(&self, tensors: &[Tensor], x_bth: &Tensor, masks: Option<&Masks>, visible: Option<&Tensor>) -> Tensor {
         let (n_rows, n_positions, _) = x_bth.size3().expect("hidden states have three axes");
         let heads = |weight: &Tensor, bias: &Tensor| {
             let projected = masked(x_bth.linear(weight, Some(bias)), masks.map(|masks| &masks.heads));
@@ -139,8 +154,9 @@ impl Model {
         let query = rotate(&heads(&tensors[0], &tensors[1]), &self.rotary.query).transpose(1, 2);
         let key = rotate(&heads(&tensors[2], &tensors[3]), &self.rotary.key).transpose(1, 2);
         let value = heads(&tensors[4], &tensors[5]).transpose(1, 2);
-        let none = None::<Tensor>;
-        let mixed = Tensor::scaled_dot_product_attention(&query, &key, &value, none, 0.0, true, None::<f64>, false);
+        let is_causal = visible.is_none();
+        let mixed =
+            Tensor::scaled_dot_product_attention(&query, &key, &value, visible, 0.0, is_causal, None::<f64>, false);
         let mixed_bth = mixed.transpose(1, 2).reshape([n_rows, n_positions, -1]);
         mixed_bth.linear(&tensors[6], Some(&tensors[7]))
     }
@@ -167,6 +183,11 @@ impl Rotary {
             tables.map(|table| Tensor::from_slice(&table).view([n_positions, 1, n_pairs]).to_device(device));
         Self { query: (query_cos, query_sin), key: (key_cos, key_sin) }
     }
+}
+
+/// Which positions each position sees, `(b, 1, t, t)`: itself and those before it in its own document.
+fn visible(documents_bt: &Tensor) -> Tensor {
+    documents_bt.unsqueeze(2).eq_tensor(&documents_bt.unsqueeze(1)).tril(0).unsqueeze(1)
 }
 
 fn masked(x: Tensor, mask: Option<&Tensor>) -> Tensor {

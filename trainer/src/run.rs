@@ -1,13 +1,13 @@
 //! The training loop: stages, growth between them, checkpoints, validation, and going on after anything.
 
 use std::path::{Path, PathBuf};
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
 use std::time::Instant;
 
 use corpus::{FileEntry, FileError, Manifest, Parent, Seed, Settings};
-use loader::{LoadError, Loader, LoaderSettings};
-use planner::{OptimizerSettings, RunPlan, StagePlan};
+use loader::{LoadError, Loader, LoaderSettings, Prefetch};
+use planner::{Batch as Batches, OptimizerSettings, RunPlan, StagePlan};
 use tch::{Cuda, Device, Kind, Tensor};
 use thiserror::Error;
 
@@ -162,14 +162,13 @@ pub fn train(job: &TrainJob<'_>, watch: &mut dyn FnMut(&Event)) -> Result<Outcom
 /// The run's parts while it goes on.
 struct Trainer<'a> {
     job: &'a TrainJob<'a>,
-    rows: Loader,
     held_out: Loader,
     log: MetricsLog,
     watch: &'a mut dyn FnMut(&Event),
     checkpoint: Checkpoint,
     replicas: Vec<Model>,
-    /// The batch at this position, loaded while the one before it was computed.
-    ahead: Option<(u64, Result<Batch, BatchError>)>,
+    /// The batches of all steps to come, loaded one ahead of the one that is computed.
+    batches: Prefetch<Batch, BatchError>,
     checkpoint_seconds: f64,
 }
 
@@ -185,8 +184,9 @@ impl<'a> Trainer<'a> {
         let resumed = newest.as_ref().map(|checkpoint| checkpoint.state.step);
         let log = MetricsLog::open(job.out, resumed)?;
         let checkpoint = newest.unwrap_or_else(|| first_checkpoint(job)).to_device(job.device);
-        let (replicas, ahead, checkpoint_seconds) = (Vec::new(), None, 0.0);
-        let mut trainer = Self { job, rows, held_out, log, watch, checkpoint, replicas, ahead, checkpoint_seconds };
+        let (replicas, checkpoint_seconds) = (Vec::new(), 0.0);
+        let batches = prefetch(job, rows, checkpoint.state.position);
+        let mut trainer = Self { job, held_out, log, watch, checkpoint, replicas, batches, checkpoint_seconds };
         trainer.make_replicas();
         if let Some(step) = resumed {
             let what = checkpoint_folder(Path::new("checkpoints"), step).display().to_string();
@@ -359,30 +359,19 @@ impl<'a> Trainer<'a> {
         Ok(self.emit(event)?)
     }
 
-    /// Computes the batch of the next step, and meanwhile loads the one after it. Also gives the time spent waiting for rows.
+    /// Computes the batch of the next step. Also gives the time spent waiting for its rows.
     fn run_batch(&mut self, stage: &StagePlan, masks: MaskSettings) -> Result<(BatchResult, f64), BatchError> {
         let start = Instant::now();
-        let RunState { step, position, .. } = self.checkpoint.state;
-        let (rows, device) = (&self.rows, self.job.device);
-        let (n_rows, micro_rows) = (stage.batch.rows, stage.batch.micro_rows);
-        let load = |first| load_batch(rows, first, n_rows, micro_rows, stage.shape.context, device);
-        let batch = match self.ahead.take() {
-            Some((first, batch)) if first == position => batch?,
-            _ => load(position)?,
-        };
-        let data = start.elapsed().as_secs_f64();
-        let next = position + n_rows;
-        let is_last = step + 1 == stage.first_step + stage.n_steps;
-        let replicas = &mut self.replicas;
-        let (result, ahead, waited) = std::thread::scope(|scope| {
-            let loading = (!is_last).then(|| scope.spawn(|| (next, load(next))));
-            let result = run_batch(&batch, replicas, &stage.shape, masks, true);
-            let computed = Instant::now();
-            let ahead = loading.map(|thread| thread.join().expect("loading returns its errors"));
-            (result, ahead, computed.elapsed().as_secs_f64())
+        let step = self.checkpoint.state.step;
+        let watch = &mut *self.watch;
+        let batch = self.batches.next(&mut |waiting| {
+            let what = waiting.path.display().to_string();
+            watch(&Event::Waiting { step, what, seconds: waiting.seconds });
         });
-        self.ahead = ahead;
-        Ok((result?, data + waited))
+        let batch = batch.expect("there is a batch for every step")?;
+        let data = start.elapsed().as_secs_f64();
+        let result = run_batch(&batch, &mut self.replicas, &stage.shape, masks, true)?;
+        Ok((result, data))
     }
 
     fn validate(&mut self, index: usize) -> Result<(), TrainError> {
@@ -423,6 +412,27 @@ impl<'a> Trainer<'a> {
         self.checkpoint_seconds = start.elapsed().as_secs_f64();
         Ok(())
     }
+}
+
+/// The batches of all steps from the one that begins at `position` on.
+fn prefetch(job: &TrainJob<'_>, rows: Loader, position: u64) -> Prefetch<Batch, BatchError> {
+    let stages: Vec<(u64, Batches)> = job.plan.stages.iter().map(|stage| (stage.first_row, stage.batch)).collect();
+    let n_rows = rows.n_rows();
+    let batch_of = move |row: u64| stages[stages.partition_point(|(first, _)| *first <= row) - 1].1;
+    let size_of = batch_of.clone();
+    let mut next = position;
+    let requests = std::iter::from_fn(move || {
+        let first = next;
+        (first < n_rows).then(|| {
+            next += size_of(first).rows;
+            (first, next - first)
+        })
+    });
+    let (context, device) = (job.plan.stages[0].shape.context, job.device);
+    let make = move |rows: &Loader, first: u64, n: u64| {
+        load_batch(rows, first, n, batch_of(first).micro_rows, context, device)
+    };
+    Prefetch::start(Arc::new(rows), requests, 1, make)
 }
 
 /// Rows that cannot be loaded are a matter of the data, all else of the step.

@@ -15,33 +15,53 @@ use torch_ext::{pinned_rows, rows_tensor};
 
 use crate::gradients::BatchError;
 
-/// The tokens of a micro-batch and the places of its targets, on the device of the model, or under way to it. (Tensors
-/// cannot be shared between threads, hence the lock; one worker takes them.)
-pub(crate) struct Staged(Mutex<(Tensor, Tensor)>);
+/// The tokens of a micro-batch and the places of its targets, on the device of the model, or under way to it.
+pub(crate) struct Inputs {
+    /// Rows `(n_rows, length)` of int32.
+    pub(crate) rows: Tensor,
+    /// Indices into the grid of predictions, `(n_targets)` of int64.
+    pub(crate) targets: Tensor,
+    /// Which of its row's documents a position belongs to, `(n_rows, length - 1)` of int32; `None` where positions attend to all
+    /// before them.
+    pub(crate) documents: Option<Tensor>,
+}
+
+/// Inputs that one thread stages and another takes: tensors cannot be shared between threads, hence the lock.
+pub(crate) struct Staged(Mutex<Inputs>);
 
 impl Staged {
-    /// Stages `blocks`, which are rows of `length` tokens, and `targets`, indices into the grid of predictions.
-    pub(crate) fn new(blocks: &[RowBlock], length: usize, targets: &[i32], device: Device) -> Result<Self, BatchError> {
+    /// Stages `blocks`, which are rows of `length` tokens, `targets`, indices into the grid of predictions, and the documents of all
+    /// positions where they are told apart.
+    pub(crate) fn new(
+        blocks: &[RowBlock],
+        length: usize,
+        targets: &[i32],
+        documents: Option<&[i32]>,
+        device: Device,
+    ) -> Result<Self, BatchError> {
         let mapped: Vec<Tensor> =
             blocks.iter().map(|block| rows_tensor(block.clone(), block.n_rows())).collect::<Result<_, _>>()?;
         let targets = Tensor::from_slice(targets);
+        let documents = documents.map(|documents| Tensor::from_slice(documents).view([-1, length as i64 - 1]));
         if device == Device::Cpu {
             let rows = match &mapped[..] {
                 [rows] => rows.shallow_clone(),
                 several => Tensor::f_cat(several, 0)?,
             };
-            return Ok(Self(Mutex::new((rows, targets.to_kind(Kind::Int64)))));
+            return Ok(Self(Mutex::new(Inputs { rows, targets: targets.to_kind(Kind::Int64), documents })));
         }
         let rows = sent(&mapped, length, device)?;
         let n_targets = targets.numel();
         let targets = sent(&[targets.view([1, -1])], n_targets, device)?.view([-1]).to_kind(Kind::Int64);
-        Ok(Self(Mutex::new((rows, targets))))
+        let documents = documents.map(|documents| sent(&[documents], length - 1, device)).transpose()?;
+        Ok(Self(Mutex::new(Inputs { rows, targets, documents })))
     }
 
-    /// Rows `(n_rows, length)` of int32, and targets `(n_targets)` of int64.
-    pub(crate) fn tensors(&self) -> (Tensor, Tensor) {
-        let tensors = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        (tensors.0.shallow_clone(), tensors.1.shallow_clone())
+    /// What was staged.
+    pub(crate) fn inputs(&self) -> Inputs {
+        let Inputs { rows, targets, documents } = &*self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let documents = documents.as_ref().map(Tensor::shallow_clone);
+        Inputs { rows: rows.shallow_clone(), targets: targets.shallow_clone(), documents }
     }
 }
 

@@ -10,7 +10,7 @@ use tch::{Kind, Tensor};
 
 use crate::gradients::{load_batch, run_batch};
 use crate::growth::grow;
-use crate::staging::Staged;
+use crate::staging::{Inputs, Staged};
 use crate::*;
 
 const CONTEXT: u64 = 16;
@@ -144,11 +144,11 @@ fn threads_and_interruptions_change_no_bit() {
 fn staged_rows_are_the_mapped_rows() {
     let root = tempfile::tempdir().unwrap();
     let folders = [pack(&root.path().join("a"), 3, "a"), pack(&root.path().join("b"), 2, "b")];
-    let loader = Loader::open(&folders, CONTEXT as usize).unwrap();
+    let loader = Loader::open(&folders, &LoaderSettings::of_context(CONTEXT as usize)).unwrap();
     let staged = |first, n_rows| {
         let blocks = loader.blocks(first, n_rows).unwrap();
-        let staged = Staged::new(&blocks, CONTEXT as usize + 1, &[0, 5], Device::Cpu).unwrap();
-        let (rows, targets) = staged.tensors();
+        let staged = Staged::new(&blocks, CONTEXT as usize + 1, &[0, 5], None, Device::Cpu).unwrap();
+        let Inputs { rows, targets, .. } = staged.inputs();
         assert_eq!(Vec::<i64>::try_from(targets).unwrap(), [0, 5]);
         (blocks, rows)
     };
@@ -294,4 +294,83 @@ fn generation_is_a_function_of_its_seed_and_greedy_is_the_argmax() {
     assert_ne!(draw(1.0, 1), draw(1.0, 2));
     assert_eq!(draw(0.0, 1), draw(0.0, 2));
     assert_eq!(most_likely(&checkpoint, &[1, 2, 3])[2], draw(0.0, 1)[0]);
+}
+
+/// Rows as the mixer packs them for document masks: three documents side by side and padding behind them.
+fn pack_documents(folder: &Path, changed: Option<usize>) -> PathBuf {
+    let lens = [CONTEXT as usize / 2, CONTEXT as usize / 4, CONTEXT as usize / 8];
+    let mut tokens: Vec<u32> = (0..=CONTEXT as u32).map(|position| (position * 37 + 11) % VOCABULARY as u32).collect();
+    let (mut segments, mut start) = (Vec::new(), 0);
+    for (number, len) in lens.into_iter().enumerate() {
+        let first = start as u32 + 1;
+        segments.push(Segment {
+            doc: DocId::new("s", &number.to_string()),
+            row_start: start as u32,
+            len: len as u32,
+            doc_offset: 0,
+            loss: Some(vec![Span { start: first, end: (start + len) as u32 }]),
+            source: "s".into(),
+            lang: "en".into(),
+            kind: DocumentKind::Plain,
+        });
+        start += len;
+    }
+    tokens[start..].fill(0);
+    if let Some(position) = changed {
+        tokens[position] = (tokens[position] + 1) % VOCABULARY as u32;
+    }
+    let mut writer = PackedWriter::new(CONTEXT as usize);
+    writer.push(&tokens, segments);
+    let file = writer.finish(folder, "part-00000.arrow").unwrap();
+    let mut manifest = Manifest::new("mix", 1, &Settings::default()).with_files(vec![file]);
+    manifest.details = serde_json::json!({ "context": CONTEXT, "packing": "best-fit-masked" });
+    manifest.commit(folder).unwrap();
+    folder.to_owned()
+}
+
+/// Logits `(t, v)` of the one row of a packed folder, with its document masks or without.
+fn logits_of(folder: &Path, model: &Model, with_masks: bool) -> Tensor {
+    let loader = Loader::open(&[folder.to_owned()], &LoaderSettings::of_context(CONTEXT as usize)).unwrap();
+    let Inputs { rows, documents, .. } = load_batch(&loader, 0, 1, 1, CONTEXT, Device::Cpu).unwrap().inputs_of_first();
+    let documents = documents.filter(|_| with_masks);
+    let tokens = rows.narrow(1, 0, CONTEXT as i64);
+    tch::no_grad(|| model.logits(&model.hidden_within(&tokens, None, documents.as_ref()))).squeeze_dim(0)
+}
+
+/// What stands in one document of a row changes not one bit of what the model says of another one; without masks it does.
+#[test]
+fn documents_of_a_row_do_not_leak_into_each_other() {
+    let root = tempfile::tempdir().unwrap();
+    let shape = shape(3, 3, 96);
+    let model = Model::new(shape, mup(), initial_tensors(&shape, &mup(), &Seed::root(5)));
+    let before = pack_documents(&root.path().join("before"), None);
+    let (masked, unmasked) = (logits_of(&before, &model, true), logits_of(&before, &model, false));
+    let borders = [0, CONTEXT / 2, CONTEXT / 2 + CONTEXT / 4, CONTEXT / 2 + CONTEXT / 4 + CONTEXT / 8, CONTEXT];
+    for changed in 0..CONTEXT as usize {
+        let after = pack_documents(&root.path().join(format!("after-{changed}")), Some(changed));
+        let (now_masked, now_unmasked) = (logits_of(&after, &model, true), logits_of(&after, &model, false));
+        let is_inside = |span: &[u64]| span[0] <= changed as u64 && (changed as u64) < span[1];
+        for span in borders.windows(2) {
+            let of = |logits: &Tensor| logits.narrow(0, span[0] as i64, (span[1] - span[0]) as i64);
+            assert_eq!(of(&masked).equal(&of(&now_masked)), !is_inside(span), "token {changed}, positions {span:?}");
+        }
+        let last = |logits: &Tensor| logits.narrow(0, CONTEXT as i64 - 1, 1);
+        assert!(!last(&unmasked).equal(&last(&now_unmasked)), "without masks the last position sees token {changed}");
+    }
+}
+
+/// A document in the middle of a row is seen as if it stood alone: scores depend on distances, not on places.
+#[test]
+fn a_masked_document_is_as_if_it_were_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let shape = shape(3, 3, 96);
+    let model = Model::new(shape, mup(), initial_tensors(&shape, &mup(), &Seed::root(5)));
+    let folder = pack_documents(&root.path().join("rows"), None);
+    let loader = Loader::open(std::slice::from_ref(&folder), &LoaderSettings::of_context(CONTEXT as usize)).unwrap();
+    let rows = load_batch(&loader, 0, 1, 1, CONTEXT, Device::Cpu).unwrap().inputs_of_first().rows;
+    let (start, len) = (CONTEXT as i64 / 2, CONTEXT as i64 / 4);
+    let alone = tch::no_grad(|| model.logits(&model.hidden(&rows.narrow(1, start, len), None))).squeeze_dim(0);
+    let packed = logits_of(&folder, &model, true).narrow(0, start, len);
+    let difference = (alone - packed).abs().max().double_value(&[]);
+    assert!(difference < 1e-4, "{difference}");
 }
