@@ -44,14 +44,17 @@ pub struct Packed {
     pub n_documents: u64,
     /// Those that are in pieces.
     pub n_cut: u64,
+    /// Those that are longer than a row, which must be.
+    pub n_long: u64,
     /// The highest reading.
     pub last_pass: u8,
 }
 
 impl Packed {
-    fn count(&mut self, item: &Item, n_pieces: u64, is_whole: bool) {
+    fn count(&mut self, item: &Item, n_pieces: u64, is_whole: bool, n_row_tokens: u32) {
         if n_pieces > 0 {
             self.n_documents += 1;
+            self.n_long += u64::from(item.span.n_positions() > n_row_tokens);
             self.n_cut += u64::from(n_pieces > 1 || !is_whole);
             self.last_pass = self.last_pass.max(item.pass);
         }
@@ -79,7 +82,7 @@ pub fn concatenate<E>(
             // Where only the last token is left, it begins the next row and is no piece of its own.
             n_pieces += u64::from(next == item.span.start || end - next > 1);
             if row.free > 0 {
-                packed.count(&item, n_pieces, true);
+                packed.count(&item, n_pieces, true, row.n_row_tokens);
                 break;
             }
             row.pieces.drain(..).try_for_each(&mut *place)?;
@@ -89,7 +92,7 @@ pub fn concatenate<E>(
                 if end < item.span.end {
                     packed.rest.entry(item.document).or_default().push(Span { start: end - 1, end: item.span.end });
                 }
-                packed.count(&item, n_pieces, end == item.span.end);
+                packed.count(&item, n_pieces, end == item.span.end, row.n_row_tokens);
                 break;
             }
             next = end - 1;
@@ -143,7 +146,7 @@ impl OpenRow {
 }
 
 /// Documents that are sorted by length at a time: enough that nearly every gap finds its document, few enough to hold.
-const WINDOW: usize = 1 << 16;
+const WINDOW: usize = 1 << 12;
 
 /// Rows that are kept open for something that fits.
 const OPEN_ROWS: usize = 1 << 16;
@@ -216,7 +219,7 @@ impl BestFit {
         if !is_whole && n_pieces > 0 {
             self.packed.rest.entry(item.document).or_default().push(Span { start: next, end: item.span.end });
         }
-        self.packed.count(item, n_pieces, is_whole);
+        self.packed.count(item, n_pieces, is_whole, self.n_row_tokens);
         Ok(())
     }
 

@@ -305,7 +305,7 @@ fn details(
 ) -> Value {
     let mut packed = packed.iter();
     let (mut groups, mut strata) = (Vec::new(), Vec::new());
-    let (mut n_documents, mut n_cut) = (0, 0);
+    let (mut n_documents, mut n_cut, mut n_long) = (0, 0, 0);
     for group in plan {
         let Some((of, rows)) = group_rows(group) else { continue };
         let here = || supplies.iter().filter(|(stratum, _)| stratum.group == of).map(|(_, supply)| supply);
@@ -314,6 +314,7 @@ fn details(
             epochs = epochs.max(packed.last_pass);
             n_documents += packed.n_documents;
             n_cut += packed.n_cut;
+            n_long += packed.n_long;
             let Stratum { source, buckets, .. } = &quota.stratum;
             let buckets = request.mix.by.iter().zip(buckets).map(|(by, &bucket)| by.describe(bucket));
             strata.push(json!({
@@ -331,7 +332,7 @@ fn details(
     }
     json!({
         "context": job.context, "packing": request.mix.packing, "groups": groups, "strata": strata,
-        "documents_read": n_documents, "documents_cut": n_cut,
+        "documents_read": n_documents, "documents_cut": n_cut, "documents_longer_than_a_row": n_long,
     })
 }
 
