@@ -4,6 +4,7 @@ use std::num::NonZero;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use corpus::Count;
 
 /// Build a bilingual corpus, and train on it a language model that grows while it learns
 #[derive(Parser)]
@@ -79,14 +80,10 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Which documents a training step saw
-    Trace {
-        /// The run's folder
-        out: PathBuf,
-        /// The step, from 1
-        #[arg(long)]
-        step: NonZero<u64>,
-    },
+    /// Which documents training steps saw, and how often until then
+    Trace(TraceArguments),
+    /// Train on documents or sources no more: list the steps that saw them, pack what follows anew
+    Takedown(TakedownArguments),
     /// Continue a text with a checkpoint
     Generate(GenerateArguments),
 }
@@ -116,6 +113,53 @@ pub(crate) enum Device {
     Cpu,
     /// The first GPU that CUDA shows
     Cuda,
+}
+
+#[derive(Args)]
+pub(crate) struct TraceArguments {
+    /// The run's folder
+    pub(crate) out: PathBuf,
+    /// A step, from 1, or steps A..B, both included
+    #[arg(long, value_name = "N|A..B", value_parser = steps)]
+    pub(crate) step: Option<(u64, u64)>,
+    /// Tokens of the run, from A to below B, such as 1.5B..1.6B
+    #[arg(long, value_name = "A..B", value_parser = tokens, conflicts_with = "step")]
+    pub(crate) tokens: Option<(u64, u64)>,
+}
+
+#[derive(Args)]
+pub(crate) struct TakedownArguments {
+    #[command(flatten)]
+    pub(crate) run: RunArguments,
+    /// A document, by its id; may be given again
+    #[arg(long, value_name = "ID")]
+    pub(crate) document: Vec<String>,
+    /// A document, by its address; may be given again
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Vec<String>,
+    /// A whole source; may be given again
+    #[arg(long, value_name = "NAME")]
+    pub(crate) source: Vec<String>,
+    /// Only list the steps that saw them; change nothing
+    #[arg(long)]
+    pub(crate) list: bool,
+}
+
+fn steps(written: &str) -> Result<(u64, u64), String> {
+    let number = |text: &str| text.trim().parse::<u64>().ok().filter(|&step| step > 0);
+    let (first, last) = written.split_once("..").unwrap_or((written, written));
+    match (number(first), number(last)) {
+        (Some(first), Some(last)) if first <= last => Ok((first, last)),
+        _ => Err("a step counted from 1, or a range such as 10..20".to_owned()),
+    }
+}
+
+fn tokens(written: &str) -> Result<(u64, u64), String> {
+    let number = |text: &str| Count::parse(text.trim()).map(|count| count.0);
+    match written.split_once("..").map(|(first, end)| (number(first), number(end))) {
+        Some((Some(first), Some(end))) if first < end => Ok((first, end)),
+        _ => Err("a range such as 0..4096 or 1.5B..1.6B".to_owned()),
+    }
 }
 
 #[derive(Args)]

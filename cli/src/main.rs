@@ -17,6 +17,7 @@ mod progress;
 mod report;
 mod run_file;
 mod stages;
+mod takedown;
 mod trace;
 
 use std::io::Write;
@@ -97,7 +98,8 @@ fn run(command: Command) -> Result<(), Failure> {
             inspect::inspect(&path, rows, &inspect::Filter { rule, lang, source })
         }
         Command::Verify { path, json } => verify(&path, json),
-        Command::Trace { out, step } => trace::trace(&out, step),
+        Command::Trace(arguments) => trace::trace(&arguments),
+        Command::Takedown(arguments) => take_down(&arguments),
         Command::Generate(generate) => model_command(&generate),
     }
 }
@@ -110,6 +112,20 @@ fn model_command(arguments: &args::GenerateArguments) -> Result<(), Failure> {
 #[cfg(not(feature = "torch"))]
 fn model_command(_: &args::GenerateArguments) -> Result<(), Failure> {
     Err(Failure::no_torch())
+}
+
+fn take_down(arguments: &args::TakedownArguments) -> Result<(), Failure> {
+    let n_threads = start_threads(&arguments.run)?;
+    let run = Run::read(&arguments.run.run)?;
+    let out = arguments.run.out.clone().unwrap_or_else(|| run.default_out());
+    let console = Console::new(arguments.run.json);
+    // The folder is held from before its rows are looked at until they are packed.
+    let stages = Stages::new(&run, &out, n_threads, arguments.run.device, &console, &STOP)?;
+    stages.check_mix()?;
+    if takedown::take_down(&run, &out, arguments)? {
+        stages.run(Stage::Mix)?;
+    }
+    Ok(())
 }
 
 fn run_stages(arguments: &RunArguments, wanted: impl Fn(Stage) -> bool) -> Result<(), Failure> {

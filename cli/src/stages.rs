@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::anyhow;
 use corpus::{Count, DOCUMENTS_FORMAT, FileError, Hash, Manifest, Parent, TOKENS_FORMAT, Tally};
-use mixer::{MixJob, Removed, VALIDATION, packed_folder};
+use mixer::{MixJob, VALIDATION, packed_folder};
 use serde_json::json;
 use tokenize::{Compression, TOKENIZER_FORMAT, TokenizerConfig};
 
@@ -182,39 +182,77 @@ impl<'a> Stages<'a> {
 
     fn mix(&self) -> Result<(), Failure> {
         self.parents(&["tokens".into()])?;
-        let removed = Removed::default();
+        self.with_mix_job(|job| {
+            let open = mixer::unfinished(job)?;
+            if open.is_empty() {
+                self.console.skipped(Stage::Mix.name());
+                return Ok(());
+            }
+            let stages = self.run.mixes.iter().filter(|stage| open.contains(&stage.name));
+            let n_rows = stages.map(|stage| stage.n_rows).sum();
+            let progress = self.console.start("mix", n_rows, "rows");
+            mixer::mix(job, &|stage, n_rows| {
+                if stage != VALIDATION {
+                    progress.add(n_rows);
+                }
+                if self.stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })?;
+            let n_tokens = n_rows * self.run.context() as u64;
+            progress.finish(
+                &format!("{n_rows} rows, {} tokens", Count(n_tokens)),
+                json!({ "rows": n_rows, "tokens": n_tokens, "stages": open }),
+            );
+            self.console.table(&describe_packing(self.out, &open)?);
+            Ok(())
+        })
+    }
+
+    /// Refuses to go on where the packed rows are not those of the run file.
+    pub(crate) fn check_mix(&self) -> Result<(), Failure> {
+        self.parents(&["tokens".into()])?;
+        self.with_mix_job(|job| match mixer::unfinished(job)?.first() {
+            None => Ok(()),
+            Some(stage) => {
+                Err(Failure::run_file(anyhow!("stage {stage} is not packed as the run file says: run `moso mix`")))
+            }
+        })
+    }
+
+    fn with_mix_job<T>(&self, work: impl FnOnce(&MixJob<'_>) -> Result<T, Failure>) -> Result<T, Failure> {
+        let removals = crate::takedown::removals(self.out)?;
         let settings = |stage: &str| self.run.settings_of(&packed_folder(stage));
-        let job = MixJob {
+        work(&MixJob {
             out: self.out,
             stages: &self.run.mixes,
             context: self.run.context(),
             seed: self.run.seed(),
             held_out: self.run.eval.held_out.0,
             validation_rows: self.run.eval.rows,
-            removed: &removed,
+            removals: &removals,
             memory: self.run.mix_memory.0,
             settings: &settings,
-        };
-        let open = mixer::unfinished(&job)?;
-        if open.is_empty() {
-            self.console.skipped(Stage::Mix.name());
-            return Ok(());
-        }
-        let stages = self.run.mixes.iter().filter(|stage| open.contains(&stage.name));
-        let n_rows = stages.map(|stage| stage.n_rows).sum();
-        let progress = self.console.start("mix", n_rows, "rows");
-        mixer::mix(&job, &|stage, n_rows| {
-            if stage != VALIDATION {
-                progress.add(n_rows);
+        })
+    }
+
+    /// Rows that take-downs left as they were: a stage's folder as it was, and how many of its first rows are the same.
+    #[cfg(feature = "torch")]
+    fn kept_rows(&self) -> Result<Vec<(Parent, u64)>, Failure> {
+        let removals = crate::takedown::removals(self.out)?;
+        let mut kept = Vec::new();
+        for (removal, (stage, row)) in removals.iter().zip(mixer::effective(&removals)) {
+            for (index, (mix, hash)) in self.run.mixes.iter().zip(&removal.before).enumerate() {
+                let n_rows = match index.cmp(&stage) {
+                    std::cmp::Ordering::Less => mix.n_rows,
+                    std::cmp::Ordering::Equal => row,
+                    std::cmp::Ordering::Greater => 0,
+                };
+                kept.push((
+                    Parent { name: packed_folder(&mix.name).display().to_string(), hash: hash.clone() },
+                    n_rows,
+                ));
             }
-            if self.stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        let n_tokens = n_rows * self.run.context() as u64;
-        progress.finish(
-            &format!("{n_rows} rows, {} tokens", Count(n_tokens)),
-            json!({ "rows": n_rows, "tokens": n_tokens, "stages": open }),
-        );
-        Ok(())
+        }
+        Ok(kept)
     }
 
     fn packed_folders(&self) -> Vec<PathBuf> {
@@ -246,6 +284,7 @@ impl<'a> Stages<'a> {
             optimizer: self.run.optimizer,
             packed: self.packed_folders().iter().map(|folder| self.out.join(folder)).collect(),
             validation: self.out.join(packed_folder(VALIDATION)),
+            kept_rows: self.kept_rows()?,
             rows: loader::LoaderSettings {
                 context: self.run.context(),
                 verify: self.run.verify,
@@ -331,6 +370,30 @@ fn total_bytes(sources: &[ingest::Source]) -> u64 {
         }
     }
     sources.iter().map(|source| size(&source.path)).sum()
+}
+
+/// How the rows of every stage came out: padding, documents that were cut, tokens in a row.
+fn describe_packing(out: &Path, stages: &[String]) -> Result<String, Failure> {
+    let mut text = format!(
+        "  {:<16} {:<16} {:>10} {:>9} {:>11} {:>10} {:>12}\n",
+        "stage", "packing", "rows", "padding", "documents", "cut", "tokens/row"
+    );
+    for stage in stages {
+        let manifest = Manifest::read(&out.join(packed_folder(stage)))?;
+        let (details, n_rows) = (&manifest.details, manifest.n_rows());
+        let number = |key: &str| details[key].as_u64().unwrap_or(0);
+        let n_tokens = n_rows * (number("context") + 1);
+        let _ = writeln!(
+            text,
+            "  {stage:<16} {:<16} {n_rows:>10} {:>7.2} % {:>11} {:>8.2} % {:>12.1}",
+            details["packing"].as_str().unwrap_or_default(),
+            percent(number("padding_tokens"), n_tokens),
+            number("documents_read"),
+            percent(number("documents_cut"), number("documents_read")),
+            ratio(n_tokens - number("padding_tokens"), n_rows),
+        );
+    }
+    Ok(text)
 }
 
 /// Tokens and bytes per token of each language.

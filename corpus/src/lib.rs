@@ -38,7 +38,7 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-pub use columns::{Column, read_columns};
+pub use columns::{Column, Origin, read_columns, read_origins};
 pub use count::{ByteSize, Count, Share};
 pub use document::{DocId, Document, Dropped, Kind};
 pub use documents::{

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use corpus::{Manifest, Seed, Settings, Share, Tally};
-use mixer::{Mix, MixJob, Packing, Removed, StageMix, mix, packed_folder};
+use mixer::{Mix, MixJob, Packing, StageMix, mix, packed_folder};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
@@ -70,7 +70,7 @@ fn measure(out: &Path, packing: Packing, context: usize, memory: u64) -> Outcome
         seed: Seed::root(1),
         held_out: 0.0,
         validation_rows: 0,
-        removed: &Removed::default(),
+        removals: &[],
         memory,
         settings: &settings,
     };

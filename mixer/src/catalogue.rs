@@ -3,7 +3,6 @@
 //! A pass over the catalogue touches ids, lengths and names, never a token. Shards are visited independently of each other, so a
 //! caller may visit them in any order, on any thread.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use corpus::{
@@ -12,22 +11,7 @@ use corpus::{
 
 use crate::config::By;
 use crate::plan::{Group, Stratum};
-
-/// Documents that must not be read any more.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Removed {
-    /// Single documents.
-    pub documents: BTreeSet<DocId>,
-    /// Whole sources.
-    pub sources: BTreeSet<String>,
-}
-
-impl Removed {
-    /// Whether a document is among them.
-    pub fn contains(&self, id: DocId, source: &str) -> bool {
-        self.documents.contains(&id) || self.sources.contains(source)
-    }
-}
+use crate::removal::Removed;
 
 /// Which of the documents are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +31,7 @@ pub(crate) struct Catalogue<'a> {
     /// What is held out.
     pub(crate) held_out: HeldOut,
     /// What must not be read.
-    pub(crate) removed: &'a Removed,
+    pub(crate) removed: Removed,
     /// Columns that strata are told apart by.
     pub(crate) by: &'a [By],
     /// Propositions that are longer are not read.

@@ -21,6 +21,7 @@ mod explain;
 mod order;
 mod pack;
 mod plan;
+mod removal;
 mod run;
 mod shuffle;
 mod stage;
@@ -28,10 +29,11 @@ mod stage;
 #[cfg(test)]
 mod tests;
 
-pub use catalogue::{CatalogueError, Removed};
+pub use catalogue::CatalogueError;
 pub use config::{By, Mix, Packing, StageMix};
 pub use explain::explain;
 pub use order::{Permutation, ReadingOrder, Turns};
 pub use pack::{Item, Packed, Placement, best_fit, concatenate};
 pub use plan::{Group, Shortage, Stratum, quotas};
-pub use run::{MixError, MixJob, Progress, VALIDATION, ledger_folder, mix, packed_folder, parents, unfinished};
+pub use removal::{Removal, Removed, effective};
+pub use run::{MixError, MixJob, Progress, REMOVED, VALIDATION, ledger_folder, mix, packed_folder, unfinished};

@@ -11,14 +11,20 @@ use corpus::{
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::catalogue::{Catalogue, CatalogueError, Removed, Wanted, shards};
+use crate::catalogue::{Catalogue, CatalogueError, Wanted, shards};
 use crate::config::{Mix, Packing, StageMix};
+use crate::order::Turns;
+use crate::pack::Packed;
 use crate::plan::{Group, Quota, Stratum, Supply, check_batches, plan};
-use crate::shuffle::Shuffled;
-use crate::stage::{Names, draw, lay_out, shuffle, survey};
+use crate::removal::{Removal, Removed, fingerprint, parts};
+use crate::shuffle::{RowShuffle, Shuffled};
+use crate::stage::{Names, Part, draw, lay_out, shuffle, survey};
 
 /// The folder of held-out rows, beside those of the stages.
 pub const VALIDATION: &str = "validation";
+
+/// The file, in the run's folder, that lists take-downs.
+pub const REMOVED: &str = "removed.json";
 
 /// Rows of one shard: large enough to be read in long strides, small enough to be remade quickly.
 const SHARD_ROWS: usize = 8192;
@@ -37,8 +43,8 @@ pub struct MixJob<'a> {
     pub held_out: f64,
     /// Held-out rows of plain text packed for each language.
     pub validation_rows: u64,
-    /// Documents that must not be read.
-    pub removed: &'a Removed,
+    /// Take-downs, in the order in which they were made.
+    pub removals: &'a [Removal],
     /// Bytes of memory to keep within; the tokens that are mapped are not counted, the system takes them back.
     pub memory: u64,
     /// Everything that can change the result, by the name of the stage.
@@ -92,40 +98,41 @@ pub fn ledger_folder(stage: &str) -> PathBuf {
     Path::new("ledger").join(stage)
 }
 
-/// What the rows of a stage are made from: the tokens, and what the stages before it have read.
-pub fn parents(out: &Path, before: Option<&str>) -> Result<Vec<Parent>, ManifestError> {
+/// What the rows of a stage are made from: the tokens, what the stages before it have read, and what was taken down.
+fn parents(job: &MixJob<'_>, stage: Option<usize>) -> Result<Vec<Parent>, ManifestError> {
+    let out = job.out;
+    let before = stage.and_then(|stage| stage.checked_sub(1)).map(|before| &job.stages[before].name[..]);
     let folders = [Some(PathBuf::from("tokens")), before.map(ledger_folder)];
     let parent = |folder: PathBuf| -> Result<Parent, ManifestError> {
         let hash: Hash = Manifest::read_with_hash(&out.join(&folder))?.1;
         Ok(Parent { name: folder.display().to_string(), hash })
     };
-    folders.into_iter().flatten().map(parent).collect()
+    let mut parents: Vec<Parent> = folders.into_iter().flatten().map(parent).collect::<Result<_, _>>()?;
+    let removed = stage.and_then(|stage| fingerprint(job.removals, stage));
+    parents.extend(removed.map(|hash| Parent { name: REMOVED.to_owned(), hash }));
+    Ok(parents)
 }
 
 /// The stages whose rows are not there as the job wants them, and all behind the first of these. A later mix may be changed
 /// without touching what was packed before.
 pub fn unfinished(job: &MixJob<'_>) -> Result<Vec<String>, ManifestError> {
-    let is_done = |name: &str, before: Option<&str>| -> Result<bool, ManifestError> {
-        let (parents, settings) = (parents(job.out, before)?, (job.settings)(name));
+    let is_done = |name: &str, stage: Option<usize>| -> Result<bool, ManifestError> {
+        let (parents, settings) = (parents(job, stage)?, (job.settings)(name));
         let rows = Manifest::new("mix", PACKED_FORMAT, &settings).with_parents(parents.clone());
         let ledger = Manifest::new("ledger", LEDGER_FORMAT, &settings).with_parents(parents);
-        let ledger_is_done = name == VALIDATION || ledger.is_done(&job.out.join(ledger_folder(name)));
+        let ledger_is_done = stage.is_none() || ledger.is_done(&job.out.join(ledger_folder(name)));
         Ok(ledger_is_done && rows.is_done(&job.out.join(packed_folder(name))))
     };
     let mut open = Vec::new();
     if !is_done(VALIDATION, None)? {
         open.push(VALIDATION.to_owned());
     }
-    let mut before = None;
-    let mut stages = job.stages.iter();
-    for stage in stages.by_ref() {
-        if !is_done(&stage.name, before)? {
-            open.push(stage.name.clone());
+    for (index, stage) in job.stages.iter().enumerate() {
+        if !is_done(&stage.name, Some(index))? {
+            open.extend(job.stages[index..].iter().map(|stage| stage.name.clone()));
             break;
         }
-        before = Some(&stage.name[..]);
     }
-    open.extend(stages.map(|stage| stage.name.clone()));
     Ok(open)
 }
 
@@ -136,12 +143,10 @@ pub fn mix(job: &MixJob<'_>, progress: Progress<'_>) -> Result<(), MixError> {
     if open.iter().any(|name| name == VALIDATION) {
         pack_validation(job, progress)?;
     }
-    let mut before = None;
-    for stage in job.stages {
+    for (index, stage) in job.stages.iter().enumerate() {
         if open.contains(&stage.name) {
-            pack_stage(job, stage, before, progress)?;
+            pack_stage(job, index, stage, progress)?;
         }
-        before = Some(&stage.name[..]);
     }
     Ok(())
 }
@@ -170,47 +175,17 @@ impl Drop for Work {
     }
 }
 
-fn catalogue<'a>(
-    job: &'a MixJob<'_>,
-    mix: &'a Mix,
-    wanted: Wanted,
-    before: Option<&str>,
-) -> Result<Catalogue<'a>, MixError> {
-    let ledger = before.map(|stage| job.out.join(ledger_folder(stage)));
-    // The rows of documents/ are those of tokens/; only a mix that weighs by their columns looks at them.
-    let documents = (!mix.by.is_empty()).then(|| job.out.join("documents"));
-    Ok(Catalogue {
-        shards: shards(job.out, documents.as_deref(), ledger.as_deref())?,
-        wanted,
-        held_out: HeldOut::new(&job.seed, job.held_out),
-        removed: job.removed,
-        by: &mix.by,
-        n_row_tokens: job.context + 1,
-    })
-}
-
-fn pack_stage(
-    job: &MixJob<'_>,
-    stage: &StageMix,
-    before: Option<&str>,
-    progress: Progress<'_>,
-) -> Result<(), MixError> {
-    let too_little = |what| MixError::TooLittle { stage: stage.name.clone(), what };
-    let catalogue = catalogue(job, &stage.mix, Wanted::Training, before)?;
-    let supplies = survey(&catalogue)?;
-    let plan = plan(&stage.mix, stage.n_rows, job.context, &supplies).map_err(too_little)?;
-    let groups: Vec<(Group, u64)> = plan.iter().filter_map(|group| group_rows(group)).collect();
-    check_batches(&stage.mix, &groups, stage.batch_rows).map_err(|what| too_little(vec![what]))?;
-    let parents = parents(job.out, before)?;
-    let ledger = StageFolder::begin(&job.out.join(ledger_folder(&stage.name)))?;
+fn pack_stage(job: &MixJob<'_>, index: usize, stage: &StageMix, progress: Progress<'_>) -> Result<(), MixError> {
+    let StageMix { name, mix, n_rows, .. } = stage;
+    let before = index.checked_sub(1).map(|before| job.out.join(ledger_folder(&job.stages[before].name)));
+    let parents = parents(job, Some(index))?;
+    let request =
+        Request { name, mix, n_rows: *n_rows, batch_rows: stage.batch_rows, wanted: Wanted::Training, before };
+    let ledger = StageFolder::begin(&job.out.join(ledger_folder(name)))?;
+    let parts = parts(job.removals, index, *n_rows);
     let mut files = Vec::new();
-    let keep = &mut |shard: usize, readings: &[Reading]| {
-        files.push(write_ledger(ledger.path(), &format!("part-{shard:05}.arrow"), readings)?);
-        Ok(())
-    };
-    let request = Request { name: &stage.name, mix: &stage.mix, n_rows: stage.n_rows, parents: &parents };
-    pack(job, &request, &catalogue, plan, &supplies, keep, progress)?;
-    let settings = (job.settings)(&stage.name);
+    pack(job, &request, parts, &parents, Some((ledger.path(), &mut files)), progress)?;
+    let settings = (job.settings)(name);
     Manifest::new("ledger", LEDGER_FORMAT, &settings).with_parents(parents).with_files(files).commit(ledger.path())?;
     Ok(())
 }
@@ -238,102 +213,191 @@ fn pack_validation(job: &MixJob<'_>, progress: Progress<'_>) -> Result<(), MixEr
         batch_min: BTreeMap::new(),
         packing: Packing::Concatenate,
     };
-    let catalogue = catalogue(job, &mix, Wanted::Validation, None)?;
-    let supplies = survey(&catalogue)?;
     let n_rows = job.validation_rows * langs.len() as u64;
-    let plan = plan(&mix, n_rows, job.context, &supplies).map_err(|what| MixError::TooFewHeldOut { what })?;
-    let parents = parents(job.out, None)?;
-    let request = Request { name: VALIDATION, mix: &mix, n_rows, parents: &parents };
-    pack(job, &request, &catalogue, plan, &supplies, &mut |_, _| Ok(()), progress)
+    let (wanted, parents) = (Wanted::Validation, parents(job, None)?);
+    let request = Request { name: VALIDATION, mix: &mix, n_rows, batch_rows: 1, wanted, before: None };
+    // What is held out is not trained on: a take-down does not change what was measured before it.
+    pack(job, &request, vec![(0, Removed::default())], &parents, None, progress)
 }
 
 struct Request<'a> {
     name: &'a str,
     mix: &'a Mix,
     n_rows: u64,
-    parents: &'a [Parent],
+    batch_rows: u64,
+    wanted: Wanted,
+    /// The ledger of what was read before.
+    before: Option<PathBuf>,
 }
 
-/// Packs one folder and commits it.
+impl Request<'_> {
+    fn catalogue(&self, job: &MixJob<'_>, removed: Removed, ledger: Option<&Path>) -> Result<Catalogue<'_>, MixError> {
+        // The rows of documents/ are those of tokens/; only a mix that weighs by their columns looks at them.
+        let documents = (!self.mix.by.is_empty()).then(|| job.out.join("documents"));
+        Ok(Catalogue {
+            shards: shards(job.out, documents.as_deref(), ledger)?,
+            wanted: self.wanted,
+            held_out: HeldOut::new(&job.seed, job.held_out),
+            removed,
+            by: &self.mix.by,
+            n_row_tokens: job.context + 1,
+        })
+    }
+
+    fn too_little(&self, what: Vec<String>) -> MixError {
+        match self.wanted {
+            Wanted::Training => MixError::TooLittle { stage: self.name.to_owned(), what },
+            Wanted::Validation => MixError::TooFewHeldOut { what },
+        }
+    }
+}
+
+/// Packs one folder and commits it. `ledger` is where to write what was read, and the files that were written.
 fn pack(
     job: &MixJob<'_>,
     request: &Request<'_>,
-    catalogue: &Catalogue<'_>,
-    mut plan: Vec<Vec<Quota>>,
-    supplies: &BTreeMap<Stratum, Supply>,
-    keep: &mut dyn FnMut(usize, &[Reading]) -> Result<(), MixError>,
+    parts: Vec<(u64, Removed)>,
+    parents: &[Parent],
+    mut ledger: Option<(&Path, &mut Vec<FileEntry>)>,
     progress: Progress<'_>,
 ) -> Result<(), MixError> {
-    let Request { name, mix, n_rows, parents } = *request;
-    let folder = StageFolder::begin(&job.out.join(packed_folder(name)))?;
-    let work = Work::begin(job, name)?;
+    let folder = StageFolder::begin(&job.out.join(packed_folder(request.name)))?;
+    let work = Work::begin(job, request.name)?;
     // The rows being written take their part of the memory, the sorters theirs before that.
-    let n_shard_bytes = (SHARD_ROWS.min(n_rows as usize) * (job.context + 1) * 6) as u64;
+    let n_shard_bytes = (SHARD_ROWS.min(request.n_rows as usize) * (job.context + 1) * 6) as u64;
     let memory = usize::try_from(job.memory.saturating_sub(SHARDS_IN_MEMORY * n_shard_bytes)).unwrap_or(usize::MAX);
-    let seed = job.seed.stream("mix");
-    let drawn = draw(catalogue, &plan, &seed, &work.0.join("drawn"), memory / 4)?;
-    let rows = (job.context, n_rows);
-    let layout = lay_out(drawn, &mut plan, mix, rows, supplies, &work.0.join("laid-out"), memory / 4);
-    let layout = layout.map_err(|error| match error {
-        MixError::TooLittle { what, .. } if name == VALIDATION => MixError::TooFewHeldOut { what },
-        MixError::TooLittle { what, .. } => MixError::TooLittle { stage: name.to_owned(), what },
-        error => error,
-    })?;
-    let details = details(job, request, &plan, &layout.packed, supplies);
-    let order = seed.stream("rows").stream(name);
-    let (shuffled, names) = shuffle(catalogue, &plan, layout, &order, (&work.0.join("rows"), memory / 2), keep)?;
-    let mut written = write_rows(job, request, folder.path(), shuffled, &names, progress)?;
-    assert_eq!(written.n_rows, n_rows, "every row of the plan is written");
-    let mut manifest = Manifest::new("mix", PACKED_FORMAT, &(job.settings)(name))
+    let mut shuffle = RowShuffle::new(&work.0.join("rows"), memory / 2);
+    let (mut names, mut told) = (Names::default(), Told::default());
+    let mut before = request.before.clone();
+    let ends: Vec<u64> = parts.iter().skip(1).map(|part| part.0).chain([request.n_rows]).collect();
+    for (index, ((first, removed), end)) in parts.into_iter().zip(ends).enumerate() {
+        let catalogue = request.catalogue(job, removed, before.as_deref())?;
+        let part = Part { first, n_kept: end - first };
+        let mut files = Vec::new();
+        let is_last = end == request.n_rows;
+        let to = match &ledger {
+            Some((folder, _)) if is_last => folder.to_path_buf(),
+            _ => work.0.join(format!("ledger-{index}")),
+        };
+        let has_ledger = ledger.is_some();
+        let keep = &mut |shard: usize, readings: &[Reading]| {
+            if has_ledger {
+                files.push(write_ledger(&to, &format!("part-{shard:05}.arrow"), readings)?);
+            }
+            Ok(())
+        };
+        pack_part(job, request, &catalogue, part, (&work.0, memory), (&mut shuffle, &mut names), keep, &mut told)?;
+        match &mut ledger {
+            Some((_, written)) if is_last => **written = files,
+            _ => drop(Manifest::new("ledger", LEDGER_FORMAT, &Settings::default()).with_files(files).commit(&to)?),
+        }
+        before = Some(to);
+    }
+    let mut written = write_rows(job, request, folder.path(), shuffle.finish()?, &names, progress)?;
+    assert_eq!(written.n_rows, request.n_rows, "every row of the plan is written");
+    let mut manifest = Manifest::new("mix", PACKED_FORMAT, &(job.settings)(request.name))
         .with_parents(parents.to_vec())
         .with_files(std::mem::take(&mut written.files));
     manifest.counts = written.counts(&names);
-    manifest.details = details;
-    manifest.details["padding_tokens"] = json!(written.n_padding);
-    manifest.details["tokenizer"] = json!(tokenizer(job.out)?);
+    manifest.details = json!({
+        "context": job.context, "packing": request.mix.packing, "tokenizer": tokenizer(job.out)?,
+        "padding_tokens": written.n_padding, "groups": told.groups, "strata": told.strata,
+        "documents_read": told.n_documents, "documents_cut": told.n_cut, "documents_longer_than_a_row": told.n_long,
+    });
     manifest.commit(folder.path())?;
     Ok(())
 }
 
-/// What the manifest has to tell of a mix: the rows of every group and stratum, and how documents were treated.
-fn details(
+/// Plans a part of a stage up to the stage's end, and sends the pieces of the rows that are kept to the shuffle.
+#[expect(clippy::too_many_arguments, reason = "one caller, which holds all of these anyway")]
+fn pack_part(
     job: &MixJob<'_>,
     request: &Request<'_>,
-    plan: &[Vec<Quota>],
-    packed: &[crate::pack::Packed],
-    supplies: &BTreeMap<Stratum, Supply>,
-) -> Value {
-    let mut packed = packed.iter();
-    let (mut groups, mut strata) = (Vec::new(), Vec::new());
-    let (mut n_documents, mut n_cut, mut n_long) = (0, 0, 0);
-    for group in plan {
-        let Some((of, rows)) = group_rows(group) else { continue };
-        let here = || supplies.iter().filter(|(stratum, _)| stratum.group == of).map(|(_, supply)| supply);
-        let mut epochs = 0;
-        for (quota, packed) in group.iter().zip(packed.by_ref()) {
-            epochs = epochs.max(packed.last_pass);
-            n_documents += packed.n_documents;
-            n_cut += packed.n_cut;
-            n_long += packed.n_long;
-            let Stratum { source, buckets, .. } = &quota.stratum;
-            let buckets = request.mix.by.iter().zip(buckets).map(|(by, &bucket)| by.describe(bucket));
-            strata.push(json!({
-                "lang": of.lang, "kind": of.kind, "source": source, "buckets": buckets.collect::<Vec<_>>(),
-                "share": quota.share, "rows": quota.n_rows, "epochs": packed.last_pass,
-                "documents_read": packed.n_documents, "documents_cut": packed.n_cut,
-                "documents": supplies[&quota.stratum].n_documents(), "tokens": supplies[&quota.stratum].n_tokens(),
+    catalogue: &Catalogue<'_>,
+    part: Part,
+    (work, memory): (&Path, usize),
+    (rows, names): (&mut RowShuffle, &mut Names),
+    keep: &mut dyn FnMut(usize, &[Reading]) -> Result<(), MixError>,
+    told: &mut Told,
+) -> Result<(), MixError> {
+    let (mix, n_rows) = (request.mix, request.n_rows - part.first);
+    let supplies = survey(catalogue)?;
+    let mut plan = plan(mix, n_rows, job.context, &supplies).map_err(|what| request.too_little(what))?;
+    let groups: Vec<(Group, u64)> = plan.iter().filter_map(|group| group_rows(group)).collect();
+    check_batches(mix, &groups, request.batch_rows).map_err(|what| request.too_little(vec![what]))?;
+    let seed = job.seed.stream("mix");
+    let drawn = draw(catalogue, &plan, &seed, &work.join("drawn"), memory / 4)?;
+    let size = (job.context, n_rows);
+    let layout = lay_out(drawn, &mut plan, mix, size, &supplies, &work.join("laid-out"), memory / 4);
+    let layout = layout.map_err(|error| match error {
+        MixError::TooLittle { what, .. } => request.too_little(what),
+        error => error,
+    })?;
+    told.add(request, &plan, &layout.packed, &supplies, part);
+    let order = seed.stream("rows").stream(request.name);
+    let order = if part.first == 0 { order } else { order.stream(&format!("from row {}", part.first)) };
+    shuffle(catalogue, &plan, layout, (&order, part), (rows, names), keep)
+}
+
+/// What the manifest has to tell of a mix: the rows of every group and stratum, and how documents were treated.
+#[derive(Default)]
+struct Told {
+    groups: Vec<Value>,
+    strata: Vec<Value>,
+    n_documents: u64,
+    n_cut: u64,
+    n_long: u64,
+}
+
+impl Told {
+    fn add(
+        &mut self,
+        request: &Request<'_>,
+        plan: &[Vec<Quota>],
+        packed: &[Packed],
+        supplies: &BTreeMap<Stratum, Supply>,
+        part: Part,
+    ) {
+        let quotas: Vec<(Group, u64)> = plan.iter().filter_map(|group| group_rows(group)).collect();
+        let mut n_kept = vec![0_u64; quotas.len()];
+        let turns = Turns::new(quotas.iter().map(|(_, n_rows)| *n_rows).collect());
+        turns.groups().take(part.n_kept as usize).for_each(|group| n_kept[group] += 1);
+        let mut packed = packed.iter();
+        for (group, ((of, _), n_rows)) in plan.iter().filter(|group| !group.is_empty()).zip(quotas.iter().zip(n_kept)) {
+            let mut epochs = 0;
+            for (quota, packed) in group.iter().zip(packed.by_ref()) {
+                epochs = epochs.max(packed.last_pass);
+                self.n_documents += packed.n_documents;
+                self.n_cut += packed.n_cut;
+                self.n_long += packed.n_long;
+                let Stratum { source, buckets, .. } = &quota.stratum;
+                let buckets = request.mix.by.iter().zip(buckets).map(|(by, &bucket)| by.describe(bucket));
+                let supply = &supplies[&quota.stratum];
+                self.strata.push(json!({
+                    "lang": of.lang, "kind": of.kind, "source": source, "buckets": buckets.collect::<Vec<_>>(),
+                    "from_row": part.first, "share": quota.share, "rows": quota.n_rows, "epochs": packed.last_pass,
+                    "documents_read": packed.n_documents, "documents_cut": packed.n_cut,
+                    "documents": supply.n_documents(), "tokens": supply.n_tokens(),
+                }));
+            }
+            let here = supplies.iter().filter(|(stratum, _)| stratum.group == *of);
+            let too_long: u64 = here.map(|(_, supply)| supply.n_too_long).sum();
+            let share: f64 = group.iter().map(|quota| quota.share).sum();
+            self.add_group(json!({
+                "lang": of.lang, "kind": of.kind, "share": share, "rows": n_rows, "epochs": epochs,
+                "too_long_for_a_row": too_long,
             }));
         }
-        let share: f64 = group.iter().map(|quota| quota.share).sum();
-        let too_long: u64 = here().map(|supply| supply.n_too_long).sum();
-        groups.push(json!({
-            "lang": of.lang, "kind": of.kind, "share": share, "rows": rows, "epochs": epochs, "too_long_for_a_row": too_long,
-        }));
     }
-    json!({
-        "context": job.context, "packing": request.mix.packing, "groups": groups, "strata": strata,
-        "documents_read": n_documents, "documents_cut": n_cut, "documents_longer_than_a_row": n_long,
-    })
+
+    /// Adds the rows of a later part to those of an earlier one.
+    fn add_group(&mut self, mut group: Value) {
+        let same = |known: &&mut Value| known["lang"] == group["lang"] && known["kind"] == group["kind"];
+        let Some(known) = self.groups.iter_mut().find(same) else { return self.groups.push(group) };
+        let sum = known["rows"].as_u64().unwrap_or(0) + group["rows"].as_u64().unwrap_or(0);
+        group["rows"] = json!(sum);
+        *known = group;
+    }
 }
 
 /// Shards of rows that are in memory at once: one that is filled, and one that is written meanwhile.

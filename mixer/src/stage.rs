@@ -20,7 +20,7 @@ use crate::order::{Permutation, ReadingOrder, Turns};
 use crate::pack::{Item, Packed, Placement, best_fit, concatenate};
 use crate::plan::{Quota, Stratum, Supply, pass_on, shortage};
 use crate::run::MixError;
-use crate::shuffle::{Piece, RowShuffle, Shuffled};
+use crate::shuffle::{Piece, RowShuffle};
 
 /// Bits of a sorted row that hold the reading; those above it hold the stratum.
 const PASS_BITS: u32 = 8;
@@ -257,18 +257,25 @@ impl Places {
     }
 }
 
-/// Sends the tokens of every piece to its row. `keep` is told, shard by shard, what has now been read of its documents.
+/// The rows of a part of a stage: planned up to the stage's end, and kept up to where the next part begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Part {
+    /// The stage's row that the part begins at.
+    pub(crate) first: u64,
+    /// Rows that are kept.
+    pub(crate) n_kept: u64,
+}
+
+/// Sends the tokens of every piece of a part to its row. `keep` is told, shard by shard, what has now been read of its documents.
 pub(crate) fn shuffle(
     catalogue: &Catalogue<'_>,
     plan: &[Vec<Quota>],
     layout: Layout,
-    seed: &Seed,
-    (spill, memory): (&Path, usize),
+    (seed, part): (&Seed, Part),
+    (shuffle, names): (&mut RowShuffle, &mut Names),
     keep: &mut dyn FnMut(usize, &[Reading]) -> Result<(), MixError>,
-) -> Result<(Shuffled, Names), MixError> {
+) -> Result<(), MixError> {
     let places = Places::new(plan, seed);
-    let mut shuffle = RowShuffle::new(spill, memory);
-    let mut names = Names::default();
     let Layout { mut placements, mut rest, .. } = layout;
     let mut next = placements.next()?.map(from_row);
     for (number, shard) in catalogue.shards.iter().enumerate() {
@@ -278,34 +285,77 @@ pub(crate) fn shuffle(
         for batch in tokens.batches() {
             for index in 0..batch.n_rows() {
                 let document = shard.first + readings.len() as u64;
-                let mut reading = old.of(readings.len());
+                let mut reading = PartReading::new(old.of(readings.len()));
                 while let Some((stratum, placement)) = next.filter(|(_, placement)| placement.document == document) {
-                    if placement.pass == 0 {
-                        // The rest of it was begun; what is still to come stands in the layout.
-                        reading.rest.retain(|span| span.start != placement.span.start);
+                    let row = places.place(stratum, placement.row);
+                    reading.add(&placement, row < part.n_kept);
+                    if row < part.n_kept {
+                        let span = placement.span;
+                        let piece = Piece {
+                            row: part.first + row,
+                            row_start: placement.row_start,
+                            id: batch.id(index),
+                            doc_offset: span.start,
+                            name: names.number(batch.lang(index), batch.source(index), batch.kind(index)),
+                            loss: loss_of_piece(batch.loss(index).as_deref(), &placement),
+                            tokens: &[],
+                        };
+                        shuffle.push(&piece, &batch.tokens(index)[span.start as usize..span.end as usize])?;
                     }
-                    reading.times = reading.times.max(placement.pass);
-                    let span = placement.span;
-                    let piece = Piece {
-                        row: places.place(stratum, placement.row),
-                        row_start: placement.row_start,
-                        id: batch.id(index),
-                        doc_offset: span.start,
-                        name: names.number(batch.lang(index), batch.source(index), batch.kind(index)),
-                        loss: loss_of_piece(batch.loss(index).as_deref(), &placement),
-                        tokens: &[],
-                    };
-                    shuffle.push(&piece, &batch.tokens(index)[span.start as usize..span.end as usize])?;
                     next = placements.next()?.map(from_row);
                 }
-                reading.rest.extend(rest.remove(&document).unwrap_or_default());
-                readings.push(reading);
+                readings.push(reading.finish(rest.remove(&document).unwrap_or_default()));
             }
         }
         keep(number, &readings)?;
     }
     assert!(next.is_none() && rest.is_empty(), "every piece is of a document");
-    Ok((shuffle.finish()?, names))
+    Ok(())
+}
+
+/// What has been read of a document while the pieces of a part come in.
+struct PartReading {
+    reading: Reading,
+    /// By reading: whether a piece of it was kept, and the pieces that were not.
+    passes: Vec<(u8, bool, Vec<Span>)>,
+}
+
+impl PartReading {
+    fn new(reading: Reading) -> Self {
+        Self { reading, passes: Vec::new() }
+    }
+
+    fn add(&mut self, placement: &Placement, is_kept: bool) {
+        let Placement { pass, span, .. } = *placement;
+        if pass == 0 {
+            // The rest of it was laid out; what of that is not kept is still to come.
+            self.reading.rest.retain(|rest| rest.start != span.start);
+        }
+        let index = self.passes.iter().position(|known| known.0 == pass).unwrap_or_else(|| {
+            self.passes.push((pass, pass == 0, Vec::new()));
+            self.passes.len() - 1
+        });
+        let (_, is_begun, left) = &mut self.passes[index];
+        *is_begun |= is_kept;
+        // One token that stands in front of the next row to be looked at is not a piece to come back to.
+        if !is_kept && span.n_positions() > 1 {
+            left.push(span);
+        }
+    }
+
+    /// `cut` is what the end of the stage left of the last reading.
+    fn finish(self, cut: Vec<Span>) -> Reading {
+        let Self { mut reading, passes } = self;
+        let last_is_begun = passes.iter().max_by_key(|pass| pass.0).is_none_or(|(_, is_begun, _)| *is_begun);
+        for (pass, _, left) in passes.into_iter().filter(|(_, is_begun, _)| *is_begun) {
+            reading.times += u8::from(pass > 0);
+            reading.rest.extend(left);
+        }
+        if last_is_begun {
+            reading.rest.extend(cut);
+        }
+        reading
+    }
 }
 
 /// Row positions of a piece that carry loss, from the document's; `None` where all of the piece do.

@@ -74,12 +74,7 @@ fn text_of(tokens: &TokenizedDocument) -> Document {
     }
 }
 
-fn job<'a>(
-    out: &'a Path,
-    stages: &'a [StageMix],
-    removed: &'a Removed,
-    settings: &'a dyn Fn(&str) -> Settings,
-) -> MixJob<'a> {
+fn job<'a>(out: &'a Path, stages: &'a [StageMix], settings: &'a dyn Fn(&str) -> Settings) -> MixJob<'a> {
     MixJob {
         out,
         stages,
@@ -87,7 +82,7 @@ fn job<'a>(
         seed: Seed::root(7),
         held_out: 0.2,
         validation_rows: 3,
-        removed,
+        removals: &[],
         memory: 1 << 20,
         settings,
     }
@@ -95,12 +90,11 @@ fn job<'a>(
 
 /// Mixes with settings that say what every stage is.
 fn run(out: &Path, stages: &[StageMix], change: impl Fn(&mut MixJob<'_>)) -> Result<(), MixError> {
-    let removed = Removed::default();
     let settings = |name: &str| {
         let stage = stages.iter().find(|stage| stage.name == name);
         Settings(serde_json::to_value(stage).unwrap())
     };
-    let mut job = job(out, stages, &removed, &settings);
+    let mut job = job(out, stages, &settings);
     change(&mut job);
     mix(&job, &|_, _| ControlFlow::Continue(()))
 }

@@ -44,6 +44,8 @@ pub struct TrainJob<'a> {
     pub packed: Vec<PathBuf>,
     /// Held-out rows.
     pub validation: PathBuf,
+    /// Folders of rows as they were when an earlier checkpoint was written, and how many of their first rows are the same today.
+    pub kept_rows: Vec<(Parent, u64)>,
     /// What the rows must be, and when that is verified.
     pub rows: LoaderSettings,
     /// Length in bytes of every token's text.
@@ -181,6 +183,8 @@ impl<'a> Trainer<'a> {
         }
         let held_out = Loader::open(std::slice::from_ref(&job.validation), &job.rows)?;
         let newest = newest_checkpoint(job)?;
+        // A manifest of an earlier end names what is about to change.
+        drop(std::fs::remove_file(job.out.join("checkpoints").join(Manifest::NAME)));
         let resumed = newest.as_ref().map(|checkpoint| checkpoint.state.step);
         let log = MetricsLog::open(job.out, resumed)?;
         let checkpoint = newest.unwrap_or_else(|| first_checkpoint(job)).to_device(job.device);
@@ -450,19 +454,44 @@ fn kept_steps(job: &TrainJob<'_>, steps: &[u64]) -> Vec<u64> {
     newest.chain(steps.iter().filter(|step| is_stage_end(step))).copied().collect()
 }
 
+/// The newest checkpoint that was trained on the rows that lie there now; those that saw other rows are removed. Rows may have
+/// changed behind it: a later mix, or a take-down.
 fn newest_checkpoint(job: &TrainJob<'_>) -> Result<Option<Checkpoint>, TrainError> {
     let checkpoints = job.out.join("checkpoints");
-    let Some(&step) = list_checkpoints(&checkpoints).last() else { return Ok(None) };
-    let path = checkpoint_folder(&checkpoints, step);
-    let checkpoint = load(&path)?;
+    let steps = list_checkpoints(&checkpoints);
     let other = |what| Err(TrainError::OtherRun { path: checkpoints.clone(), what });
-    if checkpoint.state.settings != job.settings {
-        return other("settings");
+    for (index, &step) in steps.iter().enumerate().rev() {
+        let mut checkpoint = load(&checkpoint_folder(&checkpoints, step))?;
+        if checkpoint.state.settings != job.settings {
+            return other("settings");
+        }
+        let Some(n_rows) = rows_in_common(job, &checkpoint.state.parents) else { return other("data") };
+        if checkpoint.state.position <= n_rows {
+            remove_others(&checkpoints, &steps[..=index])?;
+            checkpoint.state.parents.clone_from(&job.parents);
+            return Ok(Some(checkpoint));
+        }
     }
-    if checkpoint.state.parents != job.parents {
-        return other("data");
+    if steps.is_empty() || !job.kept_rows.is_empty() {
+        remove_others(&checkpoints, &[])?;
+        return Ok(None);
     }
-    Ok(Some(checkpoint))
+    other("data")
+}
+
+/// How many rows from the first one on are the same for `parents` as for the job; `None` where something else differs.
+fn rows_in_common(job: &TrainJob<'_>, parents: &[Parent]) -> Option<u64> {
+    let mut n_rows = u64::MAX;
+    if parents.len() != job.parents.len() {
+        return None;
+    }
+    for (old, new) in parents.iter().zip(&job.parents).filter(|(old, new)| old != new) {
+        let is_of = |stage: &&StagePlan| old.name == new.name && old.name == format!("packed/{}", stage.name);
+        let stage = job.plan.stages.iter().find(is_of)?;
+        let same = job.kept_rows.iter().filter(|(parent, _)| parent == old).map(|(_, same)| *same).min();
+        n_rows = n_rows.min(stage.first_row + same.unwrap_or(0));
+    }
+    Some(n_rows)
 }
 
 fn first_checkpoint(job: &TrainJob<'_>) -> Checkpoint {

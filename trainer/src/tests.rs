@@ -73,6 +73,7 @@ fn run(root: &Path, out: &str, n_threads: usize, stop_after: Option<u64>) -> (St
     std::fs::create_dir_all(&out).unwrap();
     let stop = AtomicBool::new(false);
     let job = TrainJob {
+        kept_rows: Vec::new(),
         rows: LoaderSettings::of_context(CONTEXT as usize),
         out: &out,
         plan: &plan,

@@ -130,9 +130,10 @@ proptest! {
             for (document, reading) in documents.iter().zip(&readings) {
                 // A first token may stand at the end of a row and, to be looked at, at the start of the next one.
                 for position in 1..document.tokens.len() as u32 {
-                    let is_to_come = reading.rest.iter().any(|rest| rest.start < position && position < rest.end);
+                    let is_in = |rest: &&Span| rest.start < position && position < rest.end;
+                    let n_to_come = reading.rest.iter().filter(is_in).count() as u32;
                     let n = seen.get(&(document.id, position)).copied().unwrap_or(0);
-                    prop_assert_eq!(n, u32::from(reading.times) - u32::from(is_to_come));
+                    prop_assert_eq!(n, u32::from(reading.times) - n_to_come);
                 }
             }
         }
@@ -216,10 +217,9 @@ fn a_later_mix_is_changed_without_touching_what_is_packed() {
     let before = fs::metadata(small.join(Manifest::NAME)).unwrap().modified().unwrap();
     let first: BTreeSet<DocId> = ids(&rows_of(out.path(), "small"));
     let open = |stages: &[StageMix]| {
-        let removed = Removed::default();
         let settings =
             |name: &str| Settings(serde_json::to_value(stages.iter().find(|stage| stage.name == name)).unwrap());
-        unfinished(&job(out.path(), stages, &removed, &settings)).unwrap()
+        unfinished(&job(out.path(), stages, &settings)).unwrap()
     };
     assert!(open(&stages).is_empty());
     stages[1].mix = mix_of(0.9, 0.0, 0.0, 3);
@@ -343,4 +343,120 @@ fn columns_weigh_documents() {
     assert_eq!(n_mit, 90);
     // Two of five documents are large and read three times as often: 6 of 9 rows, not exactly, since chance held out a fifth.
     assert!((72..=88).contains(&n_large), "{n_large}");
+}
+
+/// What is taken down is in no row from its first one on; everything before that row is as it was, and the stage is as long.
+#[test]
+fn a_take_down_keeps_what_was_before_it() {
+    let out = tempfile::tempdir().unwrap();
+    let documents = demo_corpus(out.path());
+    let stages = demo_stages();
+    let mix_without = |removals: &[Removal]| {
+        let settings =
+            |name: &str| Settings(serde_json::to_value(stages.iter().find(|stage| stage.name == name)).unwrap());
+        let job = MixJob { removals, ..job(out.path(), &stages, &settings) };
+        let open = unfinished(&job).unwrap();
+        mix(&job, &|_, _| ControlFlow::Continue(())).unwrap();
+        open
+    };
+    mix_without(&[]);
+    let before = rows_of(out.path(), "small");
+    // A document whose first row lies in the middle of the first stage.
+    let first_row =
+        |id: DocId| before.iter().position(|(_, segments)| segments.iter().any(|segment| segment.doc == id));
+    let (id, row) =
+        documents.iter().find_map(|d| Some((d.id, first_row(d.id).filter(|row| (10..30).contains(row))?))).unwrap();
+    let removal = |row: usize, documents: Vec<DocId>, sources: &[&str]| Removal {
+        stage: 0,
+        row: row as u64,
+        documents: documents.iter().map(DocId::to_string).collect(),
+        sources: sources.iter().map(|&source| source.into()).collect(),
+        before: Vec::new(),
+    };
+    let first = removal(row, vec![id], &[]);
+    assert_eq!(mix_without(std::slice::from_ref(&first)), ["small", "large"]);
+    let after = rows_of(out.path(), "small");
+    assert_eq!(after[..row], before[..row]);
+    assert_eq!(after.len(), before.len());
+    assert!(
+        ![after.as_slice(), &rows_of(out.path(), "large")]
+            .concat()
+            .iter()
+            .any(|row| ids(std::slice::from_ref(row)).contains(&id))
+    );
+    check_ledger(out.path(), &documents, &["small", "large"]);
+    assert!(mix_without(std::slice::from_ref(&first)).is_empty(), "done once, done");
+    // A whole source, from an earlier row on, which then is where both have their effect.
+    let second = removal(5, Vec::new(), &["judged"]);
+    let without_judged: Vec<StageMix> = stages.clone();
+    let error = {
+        let settings = |_: &str| NO_SETTINGS;
+        let removals = [first.clone(), second.clone()];
+        let job = MixJob { removals: &removals, ..job(out.path(), &without_judged, &settings) };
+        mix(&job, &|_, _| ControlFlow::Continue(())).unwrap_err().to_string()
+    };
+    assert!(
+        error.contains("proposition") && error.contains("not one row of it"),
+        "what is gone must be mixed otherwise: {error}"
+    );
+    assert_eq!(effective(&[first, second]), [(0, 5), (0, 5)]);
+}
+
+/// The ledger of the last stage against all rows of all stages.
+fn check_ledger(out: &Path, documents: &[TokenizedDocument], stages: &[&str]) {
+    let (mut seen, mut predicted) = (BTreeMap::new(), BTreeMap::new());
+    for (_, segments) in stages.iter().flat_map(|stage| rows_of(out, stage)) {
+        count(&mut seen, &mut predicted, &segments);
+    }
+    let readings = readings_of(out, stages[stages.len() - 1]);
+    for (document, reading) in documents.iter().zip(&readings) {
+        for position in 1..document.tokens.len() as u32 {
+            let n_to_come = reading.rest.iter().filter(|rest| rest.start < position && position < rest.end).count();
+            let n = seen.get(&(document.id, position)).copied().unwrap_or(0);
+            assert_eq!(n, u32::from(reading.times) - n_to_come as u32, "{reading:?} {position}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(6))]
+    /// Take-downs of random documents at random rows: rows before the first stay, the ledger still says what was read.
+    #[test]
+    fn take_downs_anywhere_leave_an_exact_ledger(case in cases(), rows in prop::collection::vec((0_usize..3, 0_u64..40, 0_usize..60), 1..4)) {
+        let out = tempfile::tempdir().unwrap();
+        let (documents, stages) = (corpus_of(&case), stages_of(&case));
+        write_corpus(out.path(), &documents, case.shard);
+        let removals: Vec<Removal> = rows
+            .iter()
+            .map(|&(stage, row, document)| {
+                let documents = vec![documents[document % documents.len()].id.to_string()];
+                Removal { stage: stage % stages.len(), row, documents, sources: Vec::new(), before: Vec::new() }
+            })
+            .collect();
+        let names: Vec<&str> = stages.iter().map(|stage| &stage.name[..]).collect();
+        let run_with = |removals: &[Removal]| -> Result<Vec<Vec<(Vec<u32>, Vec<Segment>)>>, TestCaseError> {
+            let settings = |name: &str| Settings(serde_json::to_value(stages.iter().find(|stage| stage.name == name)).unwrap());
+            let job = MixJob { removals, validation_rows: 0, ..job(out.path(), &stages, &settings) };
+            match mix(&job, &|_, _| ControlFlow::Continue(())) {
+                Ok(()) => Ok(names.iter().map(|name| rows_of(out.path(), name)).collect()),
+                Err(MixError::TooLittle { .. }) => Err(TestCaseError::reject("too little")),
+                Err(error) => Err(TestCaseError::fail(format!("{error:?}"))),
+            }
+        };
+        let before = run_with(&[])?;
+        let after = run_with(&removals)?;
+        check_ledger(out.path(), &documents, &names);
+        let places = effective(&removals);
+        for (index, (before, after)) in before.iter().zip(&after).enumerate() {
+            prop_assert_eq!(before.len(), after.len());
+            for row in (0..before.len()).take_while(|&row| places.iter().all(|&place| (index, row as u64) < place)) {
+                prop_assert_eq!(&before[row], &after[row]);
+            }
+            for (removal, &place) in removals.iter().zip(&places) {
+                for (row, (_, segments)) in after.iter().enumerate().filter(|(row, _)| (index, *row as u64) >= place) {
+                    prop_assert!(segments.iter().all(|segment| segment.doc.to_string() != removal.documents[0]), "{row}");
+                }
+            }
+        }
+    }
 }
