@@ -183,7 +183,7 @@ impl Run {
         Ok(Self {
             name,
             seed_value: seed,
-            sources: resolve_sources(source, folder)?,
+            sources: resolve_sources(source, folder, seed)?,
             ingest: IngestConfig::try_from(ingest)?.within(folder),
             tokenizer,
             mixes,

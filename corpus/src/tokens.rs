@@ -161,7 +161,7 @@ fn append_tokens(path: &Path, batch: &RecordBatch, documents: &mut Vec<Tokenized
     Ok(())
 }
 
-fn span_fields() -> Fields {
+pub(crate) fn span_fields() -> Fields {
     vec![Field::new("start", DataType::UInt32, false), Field::new("end", DataType::UInt32, false)].into()
 }
 

@@ -23,7 +23,11 @@
 
 mod config;
 mod fold;
+mod source;
 mod template;
+
+mod dialogue;
+mod records;
 
 mod boilerplate;
 mod html;
@@ -60,13 +64,11 @@ mod tests;
 pub use classifier::{
     Classifier, ClassifierError, ClassifierSettings, ClassifierSource, ClassifierTraining, Judge, train_classifier,
 };
-pub use config::{
-    ChineseRules, ChineseScript, ConfigError, Content, EnglishRules, IngestConfig, NotNegative, RawIngest, RawSource,
-    Reading, Source, resolve_sources,
-};
+pub use config::{ChineseRules, ChineseScript, ConfigError, EnglishRules, IngestConfig, NotNegative, RawIngest};
 pub use decontaminate::{
     Coverage, Decontamination, Decontaminator, EvaluationError, EvaluationItem, EvaluationSet, Hit, read_items,
 };
+pub use dialogue::{DialogueTemplate, Loss};
 pub use duplicates::{
     Duplicates, Fingerprint, NearDuplicates, RepeatedPieces, RepeatedSpans, Repeats, band_keys, fingerprint, proposed,
     shingles,
@@ -84,11 +86,13 @@ pub use perplexity::{
 pub use preview::{Preview, PreviewError, Shown, preview};
 pub use privacy::{Privacy, Private, PrivateCounts, PrivateSpan, find_private, replace_private};
 pub use read::{ReadError, ReadLimits};
+pub use records::Layout;
 pub use rules::{
     Bound, C4, C4Measures, ChineseLines, ChineseQuality, ChineseRepetition, ChineseSpam, FineWeb, GopherQuality,
     GopherRepetition, Judgement, Limit, LineMeasures, Measures, QUALITY_SIGNALS, Repetition, Rules, Scope, Scratch,
     SpamMeasures, judge, signals,
 };
 pub use run::{IngestError, Progress, Tell, ingest_parents, run};
-pub use template::{FieldError, FieldPath, Template, TemplateError};
+pub use source::{Content, FieldsFormat, RawSource, Reading, Source, resolve_sources};
+pub use template::{Answer, FieldError, FieldPath, Statement, Template, TemplateError, Templates, TurnText};
 pub use urls::{BlockedUrls, BlockedUrlsError, Urls, normalise_url, url_key};
