@@ -25,6 +25,7 @@ mod page_deltas;
 mod page_headers;
 mod parquet;
 mod pieces;
+mod tar;
 mod values;
 mod warc;
 mod wiki_markup;
@@ -53,6 +54,7 @@ use self::files::{Origin, io_error, open};
 use self::layers::{Fault, Members};
 use self::mediawiki::{Dump, Site};
 use self::pieces::Pieces;
+use self::tar::Untar;
 use self::values::Values;
 use self::warc::{Archive, Capture};
 use crate::source::{FieldsFormat, Reading, Source};
@@ -251,7 +253,9 @@ fn begin<'a>(
     let cut = match &source.reading {
         Reading::Warc => Cut::Archive(Box::new(Archive::new(members))),
         Reading::Mediawiki => Cut::Dump(Box::new(Dump::new(members))),
-        Reading::Fields { format: FieldsFormat::Json, .. } => Cut::Values(Box::new(Values::new(members))),
+        Reading::Fields { format: FieldsFormat::Json, .. } => {
+            Cut::Values(Box::new(Values::new(Untar::new(members, &file.relative))))
+        }
         Reading::Fields { format: FieldsFormat::Csv { columns }, .. } => {
             Cut::Rows(Box::new(csv::Rows::new(members, columns.as_deref())))
         }
@@ -279,7 +283,9 @@ impl Cut<'_> {
             Self::Pieces(pieces) => (pieces.reader.get_ref(), pieces.number()),
             Self::Dump(dump) => (dump.reader.get_ref(), Some(dump.n_pages)),
             // What is damaged is the record that was being read, which has no number yet.
-            Self::Values(values) => (values.reader.get_ref(), Some(values.n_values + u64::from(outcome.is_err()))),
+            Self::Values(values) => {
+                (values.reader.get_ref().members(), Some(values.n_values + u64::from(outcome.is_err())))
+            }
             Self::Rows(rows) => (rows.reader.get_ref(), Some(rows.n_rows + u64::from(outcome.is_err()))),
             Self::Archive(_) | Self::Table(_) | Self::End => unreachable!("returned above"),
         };

@@ -1,5 +1,5 @@
 //! A file of JSON cut into its records: the elements of an array, or objects one after another (some files that are called
-//! JSON hold JSON lines).
+//! JSON hold JSON lines), in a file or in all files of a tar archive.
 //!
 //! Only brackets and quotes are looked at; each record is parsed later, on any thread. One that is too long is passed over
 //! without being held. Where something stands between two records that has no place there, nothing behind it can be
@@ -8,11 +8,11 @@
 use std::io::{self, BufRead, BufReader};
 
 use super::Payload;
-use super::layers::Members;
+use super::tar::Untar;
 
 /// A file while it is cut.
 pub(super) struct Values {
-    pub(super) reader: BufReader<Members>,
+    pub(super) reader: BufReader<Untar>,
     pub(super) n_values: u64,
     place: Place,
 }
@@ -42,8 +42,8 @@ struct Open {
 }
 
 impl Values {
-    pub(super) fn new(members: Members) -> Self {
-        Self { reader: BufReader::with_capacity(1 << 18, members), n_values: 0, place: Place::Outside }
+    pub(super) fn new(file: Untar) -> Self {
+        Self { reader: BufReader::with_capacity(1 << 18, file), n_values: 0, place: Place::Outside }
     }
 
     /// The next record; nothing at the end.
@@ -53,7 +53,7 @@ impl Values {
         }
         match self.find_value()? {
             Ok(false) => return Ok(None),
-            Ok(true) => self.n_values += 1,
+            Ok(true) => {}
             Err(what) => {
                 self.n_values += 1;
                 self.place = Place::Nowhere;
@@ -62,6 +62,7 @@ impl Values {
         }
         let mut open = Open::new(n_bytes_max);
         while !self.read_some(&mut open)? {}
+        self.n_values += 1;
         if self.place != Place::Outside {
             self.place = Place::BehindElement;
         }

@@ -13,9 +13,14 @@ use corpus::Count;
 
 /// Locators with texts, or with what is wrong.
 fn read_with(format: &str, bytes: &[u8], limits: ReadLimits) -> Vec<(String, Result<String, String>)> {
+    read_named("web.jsonl", format, bytes, limits)
+}
+
+fn read_named(name: &str, format: &str, bytes: &[u8], limits: ReadLimits) -> Vec<(String, Result<String, String>)> {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("web.jsonl"), bytes).unwrap();
-    let source = &sources(&PLAIN.replace("format = \"jsonl\"", &format!("format = {format}")), folder.path())[0];
+    fs::write(folder.path().join(name), bytes).unwrap();
+    let text = PLAIN.replace("web.jsonl", name).replace("format = \"jsonl\"", &format!("format = {format}"));
+    let source = &sources(&text, folder.path())[0];
     let mut reader = RecordReader::new(source, list_files(source).unwrap(), limits, std::sync::Arc::default());
     let mut found = Vec::new();
     loop {
@@ -101,6 +106,52 @@ fn csv_as_exams_publish_it() {
     let found = read_with(CSV, b"text\na\n\xFF\nc\n", limits());
     let texts: Vec<_> = found.into_iter().map(|(_, text)| text).collect();
     assert_eq!(texts, [Ok("a".to_owned()), Err("is not UTF-8".to_owned()), Ok("c".to_owned())]);
+}
+
+/// A file in a tar archive, after POSIX.
+fn tar_file(name: &str, kind: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut header = [0; 512];
+    header[..name.len()].copy_from_slice(name.as_bytes());
+    header[124..136].copy_from_slice(format!("{:011o}\0", bytes.len()).as_bytes());
+    header[148..156].copy_from_slice(b"        ");
+    header[156] = kind;
+    header[257..263].copy_from_slice(b"ustar\0");
+    let sum: u64 = header.iter().map(|&byte| u64::from(byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    let filled = bytes.len().next_multiple_of(512);
+    [&header[..], bytes, &vec![0; filled - bytes.len()]].concat()
+}
+
+#[test]
+fn a_record_a_file_in_an_archive() {
+    let first = format!("{{\"text\": {:?}}}", "a".repeat(700));
+    let files = [
+        tar_file("chats/", b'5', b""),
+        tar_file("chats/._1.json", b'0', b"\0 no JSON"),
+        tar_file("chats/1.json", b'0', first.as_bytes()),
+        tar_file("pax", b'x', b"27 mtime=1681794862.7259896\n"),
+        tar_file("chats/2.json", 0, b"[{\"text\": \"b\"}]"),
+        tar_file("chats/empty.json", b'0', b""),
+        tar_file("chats/3.json", b'0', b"{\"text\": \"c\"}\n"),
+        vec![0; 1024],
+    ];
+    let expected = [Ok("a".repeat(700)), Ok("b".into()), Ok("c".into())];
+    let texts =
+        |found: Vec<(String, Result<String, String>)>| found.into_iter().map(|(_, text)| text).collect::<Vec<_>>();
+    let archive = files.concat();
+    assert_eq!(texts(read_named("chats.tar", JSON, &archive, limits())), expected);
+    let packed = zstd::encode_all(&archive[..], 1).unwrap();
+    assert_eq!(texts(read_named("chats.tar.zst", JSON, &packed, limits())), expected);
+    // Cut off or damaged anywhere, it gives what stands before, then says so.
+    for length in (1..archive.len() - 1024).step_by(100) {
+        let found = texts(read_named("chats.tar", JSON, &archive[..length], limits()));
+        let (last, before) = found.split_last().unwrap();
+        assert!(last.is_err() && before == &expected[..before.len()], "{length}: {found:?}");
+    }
+    let mut damaged = archive.clone();
+    damaged[512 * 3 + 130] ^= 1;
+    let found = texts(read_named("chats.tar", JSON, &damaged, limits()));
+    assert_eq!(found, [Err("cannot be unpacked: a tar header is damaged".to_owned())]);
 }
 
 #[test]
