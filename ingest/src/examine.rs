@@ -32,6 +32,9 @@ use crate::urls::{BlockedUrls, url_key};
 /// repeat it), and characters that were cut out because they stood in earlier documents.
 const LATE_SIGNALS: [&str; 2] = ["cluster_size", "repeated_chars"];
 
+/// The rule that drops a labelled record whose label names no answer.
+const UNLABELLED: &str = "unlabelled";
+
 /// The rule that drops what is left of a pair of propositions.
 pub(crate) const UNPAIRED: &str = "unpaired";
 
@@ -117,7 +120,8 @@ pub(crate) enum Answer {
 
 /// The names of all rules, in the order in which a document meets them.
 pub(crate) fn rule_names(config: &IngestConfig) -> Vec<String> {
-    let mut names = vec!["unreadable", "urls.blocked", "empty", "too_long", "language", "language_confidence"];
+    let mut names =
+        vec!["unreadable", UNLABELLED, "urls.blocked", "empty", "too_long", "language", "language_confidence"];
     for language in &config.languages {
         names.extend(config.rules(language).limits().iter().map(|limit| limit.rule));
     }
@@ -307,6 +311,9 @@ impl<'a> Examiner<'a> {
         funnel: &mut Funnel,
     ) -> Result<Known, Box<Dropped>> {
         let config = self.config;
+        if let Some(what) = found.unlabelled.take() {
+            return Err(refuse(&found, source, "unknown", UNLABELLED, what));
+        }
         let blocked = self.blocked.as_ref().zip(found.url.as_ref()).and_then(|(list, url)| list.find(url));
         if let Some(entry) = blocked {
             return Err(refuse(&found, source, "unknown", "urls.blocked", format!("the list holds {entry}")));

@@ -194,8 +194,9 @@ fn describe(reading: &Reading) -> String {
 }
 
 fn describe_content(content: &Content) -> String {
-    let drawn =
-        |n: usize, what: &str| if n == 1 { format!("a {what}") } else { format!("one of {n} {what}s by the seed") };
+    let drawn = |n: usize, what: &str| {
+        if n == 1 { format!("a {what}") } else { format!("one of {n} {what}s drawn by the seed") }
+    };
     let texts = |texts: &Templates| match texts.all() {
         [text] => format!("text {:?}", text.to_string()),
         several => format!("text by {}, the first {:?}", drawn(several.len(), "template"), several[0].to_string()),
@@ -210,14 +211,14 @@ fn describe_content(content: &Content) -> String {
             let answers: Vec<String> =
                 answers.iter().map(|(class, answer)| format!("{class} {:?}", answer.to_string())).collect();
             format!(
-                "true with the answer of {label}, false with another by the seed, by {}, the first {:?}; answers {}",
+                "true with the answer of {label}, false with another drawn by the seed, by {}, the first {:?}; answers {}",
                 drawn(statements.len(), "statement"),
                 statements[0].to_string(),
                 answers.join(", "),
             )
         }
         Content::Dialogue { records, templates, loss } => format!(
-            "dialogues in the layout {records:?}, by {}, loss on {}",
+            "dialogues in the layout {records}, by {}, loss on {}",
             drawn(templates.len(), "template"),
             match loss {
                 Loss::All => "all of it",

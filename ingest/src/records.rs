@@ -11,6 +11,8 @@
 //! answered (`observation`, `tool`) is a turn of its own, a call of it (`function_call`) is the assistant's; descriptions
 //! of tools are not read. Turns behind the last answer are cut off, since nobody answers them.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -50,6 +52,17 @@ const ROUND: &str = "round_";
 type Fields = Map<String, Value>;
 
 impl Layout {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Alpaca => "alpaca",
+            Self::Sharegpt => "sharegpt",
+            Self::Openai => "openai",
+            Self::Oig => "oig",
+            Self::Coig => "coig",
+            Self::Dpo => "dpo",
+        }
+    }
+
     /// The fields that may be read, for tables of which only some columns are.
     pub(crate) fn fields(self) -> &'static [&'static str] {
         match self {
@@ -111,6 +124,12 @@ impl Layout {
             Self::Dpo => preference(record, true),
         }?;
         answered(turns)
+    }
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.as_str())
     }
 }
 

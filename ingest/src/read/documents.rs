@@ -27,6 +27,8 @@ pub(crate) struct Found {
     pub(crate) pieces: Vec<Piece>,
     pub(crate) url: Option<String>,
     pub(crate) label: Option<bool>,
+    /// Why a labelled record says nothing that is true or false.
+    pub(crate) unlabelled: Option<String>,
     /// What else its source says of it: `title`, `date`; and what was drawn for it.
     pub(crate) meta: Vec<(&'static str, String)>,
 }
@@ -136,7 +138,15 @@ fn render(locator: &str, record: &Value, content: &Content, source: &Source) -> 
             Ok(pair(locator, texts.map(|text| Found { text, ..Found::default() })))
         }
         Content::Answers { statements, label, answers } => {
-            let [right, wrong] = choose(record, (label, answers), |n| source.draw("wrong answer", locator, n))?;
+            let [right, wrong] = match choose(record, (label, answers), |n| source.draw("wrong answer", locator, n))? {
+                Ok(chosen) => chosen,
+                // Published sets have some of these (-1 where people did not agree), so they are no bad records.
+                Err(what) => {
+                    let text = record.to_string();
+                    let found = Found { unlabelled: Some(what), text, ..Found::default() };
+                    return Ok(vec![Found { locator: locator.to_owned(), ..found }]);
+                }
+            };
             let index = draw(statements.len());
             let state = |(class, answer): (String, String)| {
                 let text = statements[index].render(record, &answer).map_err(fault)?;
@@ -179,30 +189,34 @@ fn pair(locator: &str, [right, wrong]: [Found; 2]) -> Vec<Found> {
     vec![half(right, true), half(wrong, false)]
 }
 
-/// Class and words of the right answer, and of one of the others. An answer that is empty or reads as the right one is no
+/// Class and words of an answer.
+type Classed = (String, String);
+
+/// The right answer, and one of the others; or why there are none. An answer that is empty or reads as the right one is no
 /// wrong answer.
 fn choose(
     record: &Value,
     (label, answers): (&FieldPath, &BTreeMap<String, Answer>),
     draw: impl FnOnce(usize) -> usize,
-) -> Result<[(String, String); 2], String> {
+) -> Result<Result<[Classed; 2], String>, String> {
     let fault = |error: FieldError| error.to_string();
     let class = label.class(record).map_err(fault)?;
-    let right = answers
-        .get(&class)
-        .ok_or_else(|| format!("field {:?} is {class:?}, which is none of answers", label.to_string()))?;
-    let right = right.render(record).map_err(fault)?;
-    let right = right.ok_or_else(|| format!("the right answer, {class:?}, is empty"))?;
+    let Some(right) = answers.get(&class) else {
+        return Ok(Err(format!("field {:?} is {class:?}, which is none of answers", label.to_string())));
+    };
+    let Some(right) = right.render(record).map_err(fault)? else {
+        return Ok(Err(format!("the right answer, {class:?}, is empty")));
+    };
     let mut wrong = Vec::with_capacity(answers.len());
     for (other, answer) in answers.iter().filter(|(other, _)| **other != class) {
         let answer = answer.render(record).map_err(fault)?.filter(|answer| *answer != right);
         wrong.extend(answer.map(|answer| (other.clone(), answer)));
     }
     if wrong.is_empty() {
-        return Err("has no wrong answer".into());
+        return Ok(Err("has no wrong answer".into()));
     }
     let wrong = wrong.swap_remove(draw(wrong.len()));
-    Ok([(class, right), wrong])
+    Ok(Ok([(class, right), wrong]))
 }
 
 fn read_capture(capture: Capture, locator: &str, limits: &ReadLimits) -> Result<Vec<Found>, String> {

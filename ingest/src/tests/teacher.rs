@@ -34,6 +34,14 @@ fn pair(source: &Source, record: Value) -> [String; 2] {
     [right.text.clone(), wrong.text.clone()]
 }
 
+/// Why a record says nothing that is true or false.
+#[track_caller]
+fn unlabelled(source: &Source, record: Value) -> String {
+    let documents = read(source, record);
+    let [Ok(found)] = &documents[..] else { panic!("{documents:?}") };
+    found.unlabelled.clone().unwrap()
+}
+
 #[test]
 fn inference_sentiment_and_paraphrase() {
     let inference = task(
@@ -47,11 +55,10 @@ fn inference_sentiment_and_paraphrase() {
         assert_eq!(right, says("entailment"));
         assert!([says("neutral"), says("contradiction")].contains(&wrong), "{wrong}");
     }
-    for (label, what) in [
-        (json!(-1), "field \"label\" is \"-1\", which is none of answers"),
-        (json!(null), "field \"label\" is null"),
-        (json!([0]), "field \"label\" is neither text, number nor boolean"),
-    ] {
+    assert_eq!(unlabelled(&inference, record(json!(-1))), "field \"label\" is \"-1\", which is none of answers");
+    for (label, what) in
+        [(json!(null), "field \"label\" is null"), (json!([0]), "field \"label\" is neither text, number nor boolean")]
+    {
         assert_eq!(read(&inference, record(label)), [Err(what.to_owned())]);
     }
     assert_eq!(
@@ -90,16 +97,12 @@ fn multiple_choice_by_index_and_by_letter() {
     // An empty choice is never drawn, nor one that reads as the right one.
     let record = json!({"id": "0", "question": "竹子是？", "A": "", "B": "草", "C": " 草", "D": "树", "answer": "B"});
     assert_eq!(pair(&by_letter, record), ["竹子是？ 草:", "竹子是？ 树:"]);
-    for (record, what) in [
-        (
-            json!({"question": "q", "A": "", "B": "b", "C": "c", "D": "d", "answer": "A"}),
-            "the right answer, \"A\", is empty",
-        ),
-        (json!({"question": "q", "A": "a", "B": "a", "C": "", "answer": "A"}), "has no wrong answer"),
-        (json!({"question": "q", "A": "a", "B": ["b"], "answer": "A"}), "field \"B\" is an array, not text"),
-    ] {
-        assert_eq!(read(&by_letter, record), [Err(what.to_owned())]);
-    }
+    let empty = json!({"question": "q", "A": "", "B": "b", "C": "c", "D": "d", "answer": "A"});
+    assert_eq!(unlabelled(&by_letter, empty), "the right answer, \"A\", is empty");
+    let alone = json!({"question": "q", "A": "a", "B": "a", "C": "", "answer": "A"});
+    assert_eq!(unlabelled(&by_letter, alone), "has no wrong answer");
+    let listed = json!({"question": "q", "A": "a", "B": ["b"], "answer": "A"});
+    assert_eq!(read(&by_letter, listed), [Err("field \"B\" is an array, not text".to_owned())]);
 }
 
 #[test]
@@ -152,6 +155,23 @@ fn check_balanced(output: &Output) {
 }
 
 const PAIRS: &str = "true_text = \"{question} {answer}\"\nfalse_text = \"{question} {wrong}\"\nurl = \"{url?}\"\n";
+
+#[test]
+fn records_without_a_right_answer_are_counted_and_stop_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys =
+        "statements = [\"{question} {answer}:\"]\nlabel = \"label\"\nanswers = { \"0\" = \"no\", \"1\" = \"yes\" }";
+    let record = |(index, label): (u64, i32)| format!("{}\n", json!({"question": english(index, 20), "label": label}));
+    let lines: String =
+        [0, -1, 1, -1].into_iter().enumerate().map(|(index, label)| record((index as u64, label))).collect();
+    fs::write(folder.path().join("tasks.jsonl"), lines).unwrap();
+    let output = run_on(&sources(&format!("{HEAD}{keys}"), folder.path()), &settings(), 2).unwrap();
+    check_balanced(&output);
+    assert_eq!(output.documents.len(), 4);
+    let dropped: Vec<_> = output.dropped.iter().map(|one| (&one.rule[..], &one.locator[..])).collect();
+    assert_eq!(dropped, [("unlabelled", "tasks.jsonl:2"), ("unlabelled", "tasks.jsonl:4")]);
+    assert!(output.dropped[0].excerpt.contains("\"label\":-1"));
+}
 
 #[test]
 fn a_half_whose_twin_goes_goes_too_and_says_why() {
