@@ -12,7 +12,7 @@ use crate::packed::Span;
 pub enum Kind {
     /// Running text; every token carries loss.
     Plain,
-    /// A prompt with its answer; every token carries loss, as in FLM-101B.
+    /// A prompt with its answer; every token carries loss, as in FLM-101B, or only the answer's.
     Instruction,
     /// A statement that is true or false; only its label carries loss (FreeLM's teacher signal).
     Proposition,

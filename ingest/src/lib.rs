@@ -19,7 +19,9 @@
 //! - nothing is dropped without a row in `dropped/`, and `n_in == n_kept + n_dropped`;
 //! - the same bytes come out for any number of threads;
 //! - a near duplicate is dropped only after its similarity to a kept document was computed, never on a sketch's word;
-//! - ingest never sees a token id, draws no random number and reads neither clock nor environment.
+//! - of a true proposition and its false twin, neither stays without the other;
+//! - ingest never sees a token id and reads neither clock nor environment; what is drawn for a record (which template, which
+//!   wrong answer) is a function of the run's seed and the record's place.
 
 mod config;
 mod fold;
