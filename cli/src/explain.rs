@@ -14,7 +14,7 @@ pub(crate) fn explain(run: &Run) -> String {
     text.push_str("\ntokenizer\n");
     text.push_str(&run.tokenizer.explain());
     text.push_str("\ntokenize\n  every document: its tokens, then <|endoftext|>; a proposition: its tokens, its label, then <|endoftext|>\n");
-    text.push_str("  loss: plain text and instructions on every token, propositions on the label only\n");
+    text.push_str("  loss: on every token; propositions on the label only; instructions with loss \"responses\" on answers and <|endoftext|>\n");
     text.push_str("\nmix\n");
     let (share, rows) = (run.eval.held_out.0 * 100.0, run.eval.rows);
     let _ = writeln!(text, "  held out by document: {share} %, packed/validation has {rows} rows of each language");

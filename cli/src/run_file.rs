@@ -183,7 +183,7 @@ impl Run {
             .zip(&plan.stages)
             .map(|((name, mix), stage)| StageMix { name, n_rows: stage.n_rows(), batch_rows: stage.batch.rows, mix })
             .collect();
-        let sources = resolve_sources(source, folder)?;
+        let sources = resolve_sources(source, folder, seed)?;
         for stage in &mixes {
             stage.mix.groups().map_err(|what| anyhow!("stage {}: {what}", stage.name))?;
             for name in stage.mix.source.keys().chain(stage.mix.source_epochs_max.keys()) {

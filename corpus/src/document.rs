@@ -4,13 +4,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::packed::Span;
+
 /// What a document is for: it decides where loss is taken and which share of the mix it counts towards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Running text; every token carries loss.
     Plain,
-    /// A prompt with its answer; every token carries loss, as in FLM-101B.
+    /// A prompt with its answer; every token carries loss, as in FLM-101B, or only the answer's.
     Instruction,
     /// A statement that is true or false; only its label carries loss (FreeLM's teacher signal).
     Proposition,
@@ -102,6 +104,8 @@ pub struct Document {
     pub license: String,
     /// Whether the statement is true; only propositions have one.
     pub label: Option<bool>,
+    /// Bytes of the text whose tokens carry loss, in order; `None` where all do.
+    pub loss: Option<Vec<Span>>,
     /// Anything else as a JSON object; holds at least `locator`.
     pub meta: String,
     /// Quality signals, in the order of the names handed to the writer.

@@ -1,6 +1,7 @@
 //! `documents/` and `dropped/`: Parquet, zstd, one row a document.
 //!
-//! documents: `id` FixedSizeBinary(16), `text`, `lang`, `source`, `kind`, `url`?, `license`, `label` Boolean?, `meta` (a
+//! documents: `id` FixedSizeBinary(16), `text`, `lang`, `source`, `kind`, `url`?, `license`, `label` Boolean?, `loss`
+//! `List<Struct<start UInt32, end UInt32>>?` (spans of bytes of the text whose tokens carry loss; null means all), `meta` (a
 //! JSON object), then one Float32 column for each quality signal. dropped: `id`, `source`, `locator`, `lang`, `kind`,
 //! `rule`, `detail`, `excerpt`.
 
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, Float32Array, RecordBatch, StringArray,
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, Float32Array, ListArray, RecordBatch, StringArray,
 };
 use arrow::datatypes::{DataType, Field, Float32Type, Schema};
 use arrow::error::ArrowError;
@@ -23,9 +24,11 @@ use thiserror::Error;
 use crate::document::{DocId, Document, Dropped, Kind};
 use crate::files::{AtomicFile, FileError};
 use crate::manifest::FileEntry;
+use crate::packed::Span;
+use crate::tokens::{span_fields, span_lists, spans_at};
 
 /// Version of the two folders' layout.
-pub const DOCUMENTS_FORMAT: u32 = 2;
+pub const DOCUMENTS_FORMAT: u32 = 3;
 
 /// A shard that cannot be written or read.
 #[derive(Debug, Error)]
@@ -155,13 +158,14 @@ impl<'a> DocumentsWriter<'a> {
             ("url", Arc::new(documents.iter().map(|document| document.url.as_deref()).collect::<StringArray>())),
             ("license", strings(documents.iter().map(|document| &document.license[..]))),
             ("label", Arc::new(documents.iter().map(|document| document.label).collect::<BooleanArray>())),
+            ("loss", Arc::new(span_lists(documents.iter().map(|document| document.loss.as_deref())))),
             ("meta", strings(documents.iter().map(|document| &document.meta[..]))),
         ];
         for (index, signal) in self.signal_names.iter().enumerate() {
             let values = documents.iter().map(|document| document.signals[index]);
             columns.push((signal, Arc::new(Float32Array::from_iter_values(values))));
         }
-        self.rows.write(columns, &["url", "label"])
+        self.rows.write(columns, &["url", "label", "loss"])
     }
 
     /// Completes the file.
@@ -256,7 +260,7 @@ pub fn document_batches(
     let file = File::open(path).map_err(|source| FileError::new("open", path, source))?;
     let failed = |source| FormatError::Parquet { path: path.to_owned(), source };
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(failed)?;
-    let names = ["id", "text", "lang", "source", "kind", "label"];
+    let names = ["id", "text", "lang", "source", "kind", "label", "loss"];
     let columns = ProjectionMask::columns(builder.parquet_schema(), names);
     let reader = builder.with_projection(columns).with_batch_size(BATCH_ROWS).build().map_err(failed)?;
     let path = path.to_owned();
@@ -277,8 +281,13 @@ impl DocumentBatch {
         id_column(&path, &batch, "id")?;
         let label = column(&path, &batch, "label")?;
         label.as_boolean_opt().ok_or_else(|| FormatError::layout(&path, "label is not Boolean"))?;
-        (0..batch.num_rows())
-            .try_for_each(|row| parse_kind(&path, batch["kind"].as_string::<i32>().value(row)).map(drop))?;
+        let (loss, text) = (span_column(&path, &batch)?, batch["text"].as_string::<i32>());
+        for row in 0..batch.num_rows() {
+            parse_kind(&path, batch["kind"].as_string::<i32>().value(row))?;
+            if loss.is_valid(row) {
+                check_spans(&path, &spans_at(loss, row), text.value(row))?;
+            }
+        }
         Ok(Self { path, batch })
     }
 
@@ -318,6 +327,31 @@ impl DocumentBatch {
         let label = self.batch["label"].as_boolean();
         label.is_valid(row).then(|| label.value(row))
     }
+
+    /// Bytes of a document's text whose tokens carry loss, in order and apart; `None` where all do.
+    pub fn loss(&self, row: usize) -> Option<Vec<Span>> {
+        let loss = self.batch["loss"].as_list::<i32>();
+        loss.is_valid(row).then(|| spans_at(loss, row))
+    }
+}
+
+fn span_column<'a>(path: &Path, batch: &'a RecordBatch) -> Result<&'a ListArray, FormatError> {
+    let loss = column(path, batch, "loss")?.as_list_opt::<i32>();
+    let spans = loss.filter(|lists| lists.value_type() == DataType::Struct(span_fields()));
+    spans.ok_or_else(|| FormatError::layout(path, "loss is not a list of spans"))
+}
+
+/// Spans hold something, come in order and end where characters do.
+fn check_spans(path: &Path, spans: &[Span], text: &str) -> Result<(), FormatError> {
+    let mut end = 0;
+    for span in spans {
+        let (from, to) = (span.start as usize, span.end as usize);
+        if from < end || to <= from || text.get(from..to).is_none() {
+            return Err(FormatError::layout(path, format!("loss has a span of bytes {from} to {to}, which cannot be")));
+        }
+        end = to;
+    }
+    Ok(())
 }
 
 /// Reads one shard of dropped documents.
@@ -357,6 +391,7 @@ fn append_documents(
     let (url, license, meta) = (string("url")?, string("license")?, string("meta")?);
     let label = column(path, batch, "label")?;
     let label = label.as_boolean_opt().ok_or_else(|| FormatError::layout(path, "label is not Boolean"))?;
+    let loss = span_column(path, batch)?;
     let signals: Vec<&Float32Array> = signal_names
         .iter()
         .map(|name| column(path, batch, name).map(|array| array.as_primitive::<Float32Type>()))
@@ -371,6 +406,7 @@ fn append_documents(
             url: url.is_valid(row).then(|| url.value(row).to_owned()),
             license: license.value(row).to_owned(),
             label: label.is_valid(row).then(|| label.value(row)),
+            loss: loss.is_valid(row).then(|| spans_at(loss, row)),
             meta: meta.value(row).to_owned(),
             signals: signals.iter().map(|signal| signal.value(row)).collect(),
         });

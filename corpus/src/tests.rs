@@ -19,6 +19,9 @@ fn document(index: u32) -> Document {
         url: index.is_multiple_of(2).then(|| "https://example.org".into()),
         license: "CC0".into(),
         label: index.is_multiple_of(3).then_some(index.is_multiple_of(2)),
+        loss: [None, Some(vec![]), Some(vec![Span { start: 0, end: 5 }, Span { start: 5, end: 8 }])]
+            [index as usize % 3]
+            .clone(),
         meta: format!("{{\"locator\":\"{locator}\"}}"),
         signals: vec![index as f32, 0.5],
     }
@@ -59,6 +62,28 @@ fn documents_and_dropped_come_back() {
     }];
     write_dropped(folder.path(), "dropped.parquet", &dropped).unwrap();
     assert_eq!(read_dropped(&folder.path().join("dropped.parquet")).unwrap(), dropped);
+}
+
+#[test]
+fn documents_in_batches_are_those_that_were_written_and_impossible_spans_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["length".to_owned(), "score".to_owned()];
+    let path = folder.path().join("part.parquet");
+    let documents: Vec<Document> = (0..7).map(document).collect();
+    write_documents(folder.path(), "part.parquet", &documents, &names).unwrap();
+    let batches: Vec<DocumentBatch> = document_batches(&path).unwrap().collect::<Result<_, _>>().unwrap();
+    let rows = batches.iter().flat_map(|batch| (0..batch.n_rows()).map(move |row| (batch, row)));
+    let read: Vec<_> = rows.map(|(batch, row)| (batch.id(row), batch.label(row), batch.loss(row))).collect();
+    let expected: Vec<_> = documents.iter().map(|one| (one.id, one.label, one.loss.clone())).collect();
+    assert_eq!(read, expected);
+    let end = documents[0].text.len() as u32;
+    // Beyond the end, inside a character, empty, out of order.
+    for spans in [vec![(0, end + 1)], vec![(5, 6)], vec![(3, 3)], vec![(4, 5), (0, 2)], vec![(0, 3), (2, 5)]] {
+        let loss = Some(spans.iter().map(|&(start, end)| Span { start, end }).collect());
+        write_documents(folder.path(), "part.parquet", &[Document { loss, ..document(0) }], &names).unwrap();
+        let error = document_batches(&path).unwrap().find_map(Result::err).unwrap();
+        assert!(error.to_string().contains("which cannot be"), "{spans:?}: {error}");
+    }
 }
 
 #[test]

@@ -244,7 +244,7 @@ impl TokenRows {
     }
 }
 
-fn span_fields() -> Fields {
+pub(crate) fn span_fields() -> Fields {
     vec![Field::new("start", DataType::UInt32, false), Field::new("end", DataType::UInt32, false)].into()
 }
 

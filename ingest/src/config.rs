@@ -1,13 +1,13 @@
-//! `[[source]]` and `[ingest]` of the run file, as written (`Raw…`) and as checked.
+//! `[ingest]` of the run file, as written (`Raw…`) and as checked; for `[[source]]` see [`crate::source`].
 //!
 //! Every threshold is required: a default nobody wrote down would change results without a trace. A range check sits
 //! on the field's own type, so that the message keeps its line of the run file; what needs two fields is checked in
-//! `TryFrom` and [`resolve_sources`].
+//! `TryFrom`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use corpus::{ByteSize, Count, Kind, Share};
+use corpus::{ByteSize, Count, Share};
 use serde::de::{Deserializer, Error as _, Unexpected};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -22,11 +22,7 @@ use crate::privacy::Privacy;
 use crate::read::ReadLimits;
 use crate::rules::Rules;
 pub use crate::rules::{ChineseRules, EnglishRules};
-use crate::template::{FieldPath, Template};
 use crate::urls::Urls;
-
-/// The formats whose records have fields.
-const WITH_FIELDS: &str = "formats \"jsonl\" and \"parquet\"";
 
 /// Hash functions a document's sketch may have; beyond this, sketches outweigh the texts.
 const HASHES_MAX: u32 = 1024;
@@ -36,81 +32,6 @@ const DOCUMENT_CHARS_MAX: u64 = 50_000_000;
 
 /// Below this a shard at work and the buffers of a sort don't fit.
 const MEMORY_MIN: u64 = 256 << 20;
-
-/// One `[[source]]`, checked and with its path resolved.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Source {
-    /// Its name, unique in the run.
-    pub name: String,
-    /// A file, or a folder of files. Not serialised: results depend on what the files hold, not on where they lie.
-    #[serde(skip)]
-    pub path: PathBuf,
-    /// What its documents are for.
-    pub kind: Kind,
-    /// Licence of its documents.
-    pub license: String,
-    /// How its files are cut into documents.
-    pub reading: Reading,
-}
-
-/// How files are cut into documents.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Reading {
-    /// One JSON object a line.
-    Jsonl {
-        /// What of the record is text.
-        content: Content,
-        /// Where the record came from.
-        url: Option<Template>,
-        /// The text is a web page whose main text is wanted.
-        is_html: bool,
-    },
-    /// Running text, a file or a piece of one a document.
-    Text {
-        /// What stands between two documents of a file.
-        separator: Option<String>,
-    },
-    /// One web page a file.
-    Html,
-    /// Markdown, a file a document.
-    Markdown,
-    /// Crawl archives: the web pages and texts in WARC, WET and ARC files.
-    Warc,
-    /// The articles of a MediaWiki dump in XML.
-    Mediawiki,
-    /// Tables whose rows are read as if they were JSON objects.
-    Parquet {
-        /// What of the row is text.
-        content: Content,
-        /// Where the row came from.
-        url: Option<Template>,
-        /// The text is a web page whose main text is wanted.
-        is_html: bool,
-    },
-}
-
-/// What of a JSON record is text, and whether it is true.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Content {
-    /// One document.
-    Plain(Template),
-    /// One proposition whose truth is a field of the record.
-    Labelled {
-        /// The statement.
-        text: Template,
-        /// Whether it is true.
-        label: FieldPath,
-    },
-    /// A true proposition and a false one.
-    Pair {
-        /// The true statement.
-        true_text: Template,
-        /// The false statement.
-        false_text: Template,
-    },
-}
 
 /// `[ingest]`, checked. Its JSON form is hashed into the manifest.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -178,24 +99,6 @@ pub enum Measured {
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize)]
 pub struct NotNegative(pub f64);
 
-/// `[[source]]` as written.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RawSource {
-    name: Name,
-    path: PathBuf,
-    format: Format,
-    kind: Kind,
-    license: Name,
-    text: Option<Template>,
-    url: Option<Template>,
-    markup: Option<Markup>,
-    separator: Option<Name>,
-    label: Option<FieldPath>,
-    true_text: Option<Template>,
-    false_text: Option<Template>,
-}
-
 /// `[ingest]` as written.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -241,6 +144,22 @@ pub enum ConfigError {
         key: &'static str,
         /// Where it belongs.
         only_for: &'static str,
+    },
+    /// Templates, statements or answers of which there are too few to do what they are for.
+    #[error("source {name:?}: {key} must hold at least {least}")]
+    TooFew {
+        /// The source.
+        name: String,
+        /// The key.
+        key: &'static str,
+        /// How many there must be.
+        least: usize,
+    },
+    /// A dialogue that is to be judged, with nothing at its end that says what is judged.
+    #[error("source {name:?}: each of templates needs an end, which says what it is that is true or false")]
+    NoEnd {
+        /// The source.
+        name: String,
     },
     /// A key that this kind of source must have.
     #[error("source {name:?}: {key} is missing")]
@@ -307,119 +226,8 @@ pub enum ConfigError {
     },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Format {
-    Jsonl,
-    Text,
-    Html,
-    Markdown,
-    Warc,
-    Mediawiki,
-    Parquet,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Markup {
-    Html,
-}
-
-/// Text that is not empty.
-#[derive(Clone, Debug)]
-struct Name(String);
-
 #[derive(Clone, Debug)]
 struct LanguageCode(String);
-
-/// Checks the sources of a run; `folder` is the one the run file lies in, from which paths are reckoned.
-pub fn resolve_sources(raw: Vec<RawSource>, folder: &Path) -> Result<Vec<Source>, ConfigError> {
-    let mut names = BTreeSet::new();
-    let mut sources = Vec::with_capacity(raw.len());
-    for raw in raw {
-        let source = resolve_source(raw, folder)?;
-        if !names.insert(source.name.clone()) {
-            return Err(ConfigError::DuplicateName { name: source.name });
-        }
-        sources.push(source);
-    }
-    Ok(sources)
-}
-
-fn resolve_source(raw: RawSource, folder: &Path) -> Result<Source, ConfigError> {
-    let RawSource {
-        name: Name(name),
-        path,
-        format,
-        kind,
-        license: Name(license),
-        text,
-        url,
-        markup,
-        separator,
-        label,
-        true_text,
-        false_text,
-    } = raw;
-    let refuse = |is_set: bool, key, only_for| match is_set {
-        true => Err(ConfigError::NotApplicable { name: name.clone(), key, only_for }),
-        false => Ok(()),
-    };
-    if !matches!(format, Format::Jsonl | Format::Parquet) {
-        refuse(text.is_some(), "text", WITH_FIELDS)?;
-        refuse(url.is_some(), "url", WITH_FIELDS)?;
-        refuse(markup.is_some(), "markup", WITH_FIELDS)?;
-        refuse(kind == Kind::Proposition, "kind \"proposition\"", WITH_FIELDS)?;
-    }
-    if kind != Kind::Proposition {
-        refuse(label.is_some(), "label", "kind \"proposition\"")?;
-        refuse(true_text.is_some(), "true_text", "kind \"proposition\"")?;
-        refuse(false_text.is_some(), "false_text", "kind \"proposition\"")?;
-    }
-    refuse(separator.is_some() && format != Format::Text, "separator", "format \"text\"")?;
-    refuse(true_text.is_some() && (text.is_some() || label.is_some()), "text or label", "sources without true_text")?;
-    refuse(true_text.is_some() && markup.is_some(), "markup", "sources without true_text")?;
-    let missing = |key| ConfigError::Missing { name: name.clone(), key };
-    let reading = match format {
-        Format::Text => Reading::Text { separator: separator.map(|Name(separator)| separator) },
-        Format::Html => Reading::Html,
-        Format::Markdown => Reading::Markdown,
-        Format::Warc => Reading::Warc,
-        Format::Mediawiki => Reading::Mediawiki,
-        Format::Jsonl | Format::Parquet => {
-            let content = match (kind, true_text, false_text) {
-                (_, Some(true_text), Some(false_text)) => Content::Pair { true_text, false_text },
-                (_, Some(_), None) => return Err(missing("false_text")),
-                (_, None, Some(_)) => return Err(missing("true_text")),
-                (Kind::Proposition, None, None) => Content::Labelled {
-                    text: text.ok_or_else(|| missing("text"))?,
-                    label: label.ok_or_else(|| missing("label, or true_text with false_text,"))?,
-                },
-                (_, None, None) => Content::Plain(text.ok_or_else(|| missing("text"))?),
-            };
-            let is_html = markup == Some(Markup::Html);
-            match format {
-                Format::Parquet => Reading::Parquet { content, url, is_html },
-                _ => Reading::Jsonl { content, url, is_html },
-            }
-        }
-    };
-    Ok(Source { name, path: folder.join(path), kind, license, reading })
-}
-
-impl Reading {
-    /// The names of the fields that the templates begin at, each once.
-    pub(crate) fn fields(&self) -> Vec<&str> {
-        let (Self::Jsonl { content, url, .. } | Self::Parquet { content, url, .. }) = self else { return Vec::new() };
-        let mut fields: BTreeSet<&str> = url.iter().flat_map(Template::roots).collect();
-        match content {
-            Content::Plain(text) => fields.extend(text.roots()),
-            Content::Labelled { text, label } => fields.extend(text.roots().chain([label.root()])),
-            Content::Pair { true_text, false_text } => fields.extend(true_text.roots().chain(false_text.roots())),
-        }
-        fields.into_iter().collect()
-    }
-}
 
 impl TryFrom<RawIngest> for IngestConfig {
     type Error = ConfigError;
@@ -577,16 +385,6 @@ impl<'de> Deserialize<'de> for NotNegative {
         } else {
             Err(D::Error::invalid_value(Unexpected::Float(value), &"a finite number of at least 0"))
         }
-    }
-}
-
-impl<'de> Deserialize<'de> for Name {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        if text.is_empty() {
-            return Err(D::Error::invalid_value(Unexpected::Str(&text), &"text that is not empty"));
-        }
-        Ok(Self(text))
     }
 }
 

@@ -12,8 +12,9 @@ use std::borrow::Cow;
 use corpus::{DocId, Document, Dropped, Kind};
 use serde_json::json;
 
-use crate::config::{ChineseScript, IngestConfig, Measured, Source};
+use crate::config::{ChineseScript, IngestConfig, Measured};
 use crate::decontaminate::{Decontaminator, Hit, read_items};
+use crate::dialogue::responses;
 use crate::duplicates::{Fingerprint, fingerprint};
 use crate::funnel::Funnel;
 use crate::language::{Language, Script, Unit, detect_language};
@@ -24,11 +25,18 @@ use crate::read::{Bad, Found, Record, read_documents};
 use crate::rules::{Bound, Judgement, Limit, QUALITY_SIGNALS, Rules, Scope, Scratch, judge, signals};
 use crate::run::{BadRecord, IngestError};
 use crate::simplified::to_simplified;
+use crate::source::Source;
 use crate::urls::{BlockedUrls, url_key};
 
 /// Signals that come from the rest of the corpus stand last: documents that this one stands for (itself and those that
 /// repeat it), and characters that were cut out because they stood in earlier documents.
 const LATE_SIGNALS: [&str; 2] = ["cluster_size", "repeated_chars"];
+
+/// The rule that drops a labelled record whose label names no answer.
+const UNLABELLED: &str = "unlabelled";
+
+/// The rule that drops what is left of a pair of propositions.
+pub(crate) const UNPAIRED: &str = "unpaired";
 
 /// Characters of a dropped document that are kept to argue about.
 const EXCERPT_CHARS: usize = 240;
@@ -112,12 +120,14 @@ pub(crate) enum Answer {
 
 /// The names of all rules, in the order in which a document meets them.
 pub(crate) fn rule_names(config: &IngestConfig) -> Vec<String> {
-    let mut names = vec!["unreadable", "urls.blocked", "empty", "too_long", "language", "language_confidence"];
+    let mut names =
+        vec!["unreadable", UNLABELLED, "urls.blocked", "empty", "too_long", "language", "language_confidence"];
     for language in &config.languages {
         names.extend(config.rules(language).limits().iter().map(|limit| limit.rule));
     }
     names.extend(Models::rules(config));
     names.extend(["contamination", "duplicates.url", "duplicates.exact", "duplicates.near", "duplicates.repeated"]);
+    names.push(UNPAIRED);
     names.dedup();
     names.into_iter().map(str::to_owned).collect()
 }
@@ -166,6 +176,40 @@ pub(crate) fn examine_again(
     Ok(())
 }
 
+/// Drops the half of a pair whose other half was dropped: what a model is told is true must not outweigh what it is told is
+/// false. Only a pair comes of one record as two documents.
+fn drop_unpaired(examined: &mut [Examined]) {
+    let [one, other] = examined else { return };
+    let (left, dropped) = match (&*one, &*other) {
+        (Examined::Candidate(_), Examined::Dropped(dropped)) => (0, dropped),
+        (Examined::Dropped(dropped), Examined::Candidate(_)) => (1, dropped),
+        _ => return,
+    };
+    let detail = unpaired_by(&dropped.rule);
+    let Examined::Candidate(candidate) = &examined[left] else { unreachable!("it was matched above") };
+    let dropped = dropped_from(&candidate.document, candidate.locator.clone(), UNPAIRED, detail);
+    examined[left] = Examined::Dropped(Box::new(dropped));
+}
+
+/// The evidence of [`UNPAIRED`].
+pub(crate) fn unpaired_by(rule: &str) -> String {
+    format!("{rule} dropped its other half")
+}
+
+/// What stays of a document that was found good and goes all the same.
+pub(crate) fn dropped_from(document: &Document, locator: String, rule: &str, detail: String) -> Dropped {
+    Dropped {
+        id: document.id,
+        source: document.source.clone(),
+        locator,
+        lang: document.lang.clone(),
+        kind: document.kind,
+        rule: rule.to_owned(),
+        detail,
+        excerpt: excerpt(&document.text),
+    }
+}
+
 /// The beginning of a text, on one line.
 pub(crate) fn excerpt(text: &str) -> String {
     text.chars().take(EXCERPT_CHARS).map(|char| if char == '\n' { ' ' } else { char }).collect()
@@ -187,16 +231,21 @@ impl<'a> Examiner<'a> {
         let mut scratch = Scratch::default();
         for (source, record) in records {
             let source = &sources[source];
+            let start = examination.examined.len();
             for found in read_documents(record, source, &self.config.reading) {
                 examination.funnel.count_in(&source.name);
                 let examined = match found {
                     Ok(found) => self.examine(found, source, &mut scratch, &mut examination.funnel),
                     Err(bad) => examination.note_bad(bad, source),
                 };
-                if let Examined::Dropped(dropped) = &examined {
+                examination.examined.push(examined);
+            }
+            let own = &mut examination.examined[start..];
+            drop_unpaired(own);
+            for examined in own {
+                if let Examined::Dropped(dropped) = examined {
                     examination.funnel.count_dropped(dropped);
                 }
-                examination.examined.push(examined);
             }
         }
         examination
@@ -246,6 +295,7 @@ impl<'a> Examiner<'a> {
             return Err(refuse(&judged.found, source, judged.language.code, limit.rule, limit.to_string()));
         }
         if let Some(edited) = edited {
+            assert!(judged.found.pieces.is_empty(), "rules take lines out of plain documents only");
             funnel.count("characters in lines that C4 takes out", (judged.found.text.len() - edited.len()) as u64);
             judged.found.text = edited;
         }
@@ -261,17 +311,25 @@ impl<'a> Examiner<'a> {
         funnel: &mut Funnel,
     ) -> Result<Known, Box<Dropped>> {
         let config = self.config;
+        if let Some(what) = found.unlabelled.take() {
+            return Err(refuse(&found, source, "unknown", UNLABELLED, what));
+        }
         let blocked = self.blocked.as_ref().zip(found.url.as_ref()).and_then(|(list, url)| list.find(url));
         if let Some(entry) = blocked {
             return Err(refuse(&found, source, "unknown", "urls.blocked", format!("the list holds {entry}")));
         }
-        let normalised = normalise_with(&found.text, &config.normalise);
-        funnel.count("lines decoded again", normalised.n_misread_lines.into());
-        funnel.count("lines of page frames taken out", normalised.n_boilerplate_lines.into());
-        funnel.count("characters lost before they came here", normalised.n_replacement_chars.into());
-        found.text = normalised.text;
+        found.edit(|text| {
+            let normalised = normalise_with(text, &config.normalise);
+            funnel.count("lines decoded again", normalised.n_misread_lines.into());
+            funnel.count("lines of page frames taken out", normalised.n_boilerplate_lines.into());
+            funnel.count("characters lost before they came here", normalised.n_replacement_chars.into());
+            Some(normalised.text)
+        });
         if found.text.is_empty() {
             return Err(refuse(&found, source, "unknown", "empty", "nothing is left to read".into()));
+        }
+        if found.has_empty_turn() {
+            return Err(refuse(&found, source, "unknown", "empty", "nothing is left to read of a turn".into()));
         }
         let n_chars = found.text.chars().count() as f64;
         let length = Limit { rule: "too_long", value: n_chars, bound: Bound::Max(config.document_chars_max as f64) };
@@ -283,7 +341,7 @@ impl<'a> Examiner<'a> {
             && language.code == "zh"
             && language.script != Some(Script::Hans)
         {
-            found.text = to_simplified(&found.text);
+            found.edit(|text| Some(to_simplified(text)));
             language.script = language.script.map(|_| Script::Hans);
         }
         let is_accepted = config.languages.iter().any(|accepted| accepted == language.code);
@@ -309,17 +367,20 @@ impl<'a> Examiner<'a> {
     fn keep(&self, judged: Judged, source: &Source, funnel: &mut Funnel) -> Examined {
         let Judged { mut found, language, limits, measured } = judged;
         if let Some(privacy) = &self.config.privacy {
-            let (replaced, counts) = replace_private(&found.text, privacy);
-            for (kind, n) in Private::ALL.into_iter().zip(counts) {
-                funnel.count(kind.signal(), n.into());
-            }
-            found.text = replaced.unwrap_or(found.text);
+            found.edit(|text| {
+                let (replaced, counts) = replace_private(text, privacy);
+                for (kind, n) in Private::ALL.into_iter().zip(counts) {
+                    funnel.count(kind.signal(), n.into());
+                }
+                replaced
+            });
         }
         if let Some(detail) = self.contamination(&found.text) {
             return Examined::Dropped(refuse(&found, source, language.code, "contamination", detail));
         }
         let url = found.url.as_deref().and_then(url_key);
-        let fingerprint = fingerprint(&found.text, language.code, source.kind, url, &self.config.duplicates);
+        let fingerprint =
+            fingerprint(&found.text, language.code, (source.kind, found.label), url, &self.config.duplicates);
         let mut signals: Vec<f32> = vec![language.confidence as f32];
         signals.extend(measured);
         signals.extend([1.0, 0.0]);
@@ -330,6 +391,7 @@ impl<'a> Examiner<'a> {
             kind: source.kind,
             license: source.license.clone(),
             label: found.label,
+            loss: source.reading.is_loss_on_responses().then(|| responses(&found.pieces)),
             meta: meta(&found, &language),
             signals,
             url: found.url,

@@ -4,14 +4,18 @@ use std::fmt::Write;
 
 use corpus::Share;
 
-use crate::config::{ChineseScript, Content, IngestConfig, NotNegative, Reading, Source};
+use crate::config::{ChineseScript, IngestConfig, NotNegative};
 use crate::decontaminate::Decontamination;
+use crate::dialogue::Loss;
 use crate::duplicates::{Duplicates, RepeatedPieces, RepeatedSpans, Repeats};
+use crate::examine::UNPAIRED;
 use crate::models::{CLASSIFIER_RULE, PERPLEXITY_RULE};
 use crate::normalise::{Normalise, UnicodeForm};
 use crate::privacy::{Privacy, Private};
 use crate::read::ReadLimits;
 use crate::rules::{Limit, Rules};
+use crate::source::{Content, FieldsFormat, Reading, Source};
+use crate::template::Templates;
 
 /// What would be read, dropped and compared.
 pub fn explain(sources: &[Source], config: &IngestConfig) -> String {
@@ -34,6 +38,12 @@ pub fn explain(sources: &[Source], config: &IngestConfig) -> String {
     push(&mut plan, &format!("private data: {}", config.privacy.as_ref().map_or("kept".into(), describe_privacy)));
     push(&mut plan, &format!("contamination: {}", describe_decontamination(config.decontamination.as_ref())));
     push_duplicates(&mut plan, &config.duplicates);
+    if sources.iter().any(|source| source.reading.has_pairs()) {
+        push(
+            &mut plan,
+            &format!("{UNPAIRED}: of a true proposition and its false twin, neither stays without the other"),
+        );
+    }
     plan
 }
 
@@ -166,19 +176,57 @@ fn describe(reading: &Reading) -> String {
         Reading::Markdown => "one Markdown text a file".into(),
         Reading::Warc => "web pages and texts of crawl archives".into(),
         Reading::Mediawiki => "articles of MediaWiki dumps".into(),
-        Reading::Jsonl { content, url, is_html } | Reading::Parquet { content, url, is_html } => {
-            let records = if matches!(reading, Reading::Jsonl { .. }) { "JSON lines" } else { "rows of tables" };
-            let text = match content {
-                Content::Plain(text) => format!("{records}, text {:?}", text.to_string()),
-                Content::Labelled { text, label } => {
-                    format!("{records}, text {:?}, true if {label}", text.to_string())
-                }
-                Content::Pair { true_text, false_text } => {
-                    format!("{records}, true {:?}, false {:?}", true_text.to_string(), false_text.to_string())
-                }
+        Reading::Fields { format, content, url, is_html } => {
+            let records = match format {
+                FieldsFormat::Jsonl => "JSON lines",
+                FieldsFormat::Json => "JSON",
+                FieldsFormat::Csv { .. } => "CSV",
+                FieldsFormat::Parquet => "rows of tables",
             };
             let url = url.as_ref().map(|url| format!(", url {:?}", url.to_string())).unwrap_or_default();
-            format!("{text}{url}{}", if *is_html { ", main text of HTML" } else { "" })
+            format!(
+                "{records}, {}{url}{}",
+                describe_content(content),
+                if *is_html { ", main text of HTML" } else { "" }
+            )
+        }
+    }
+}
+
+fn describe_content(content: &Content) -> String {
+    let drawn = |n: usize, what: &str| {
+        if n == 1 { format!("a {what}") } else { format!("one of {n} {what}s drawn by the seed") }
+    };
+    let texts = |texts: &Templates| match texts.all() {
+        [text] => format!("text {:?}", text.to_string()),
+        several => format!("text by {}, the first {:?}", drawn(several.len(), "template"), several[0].to_string()),
+    };
+    match content {
+        Content::Plain(text) => texts(text),
+        Content::Labelled { text, label } => format!("{}, true if {label}", texts(text)),
+        Content::Pair { true_text, false_text } => {
+            format!("true {:?}, false {:?}", true_text.to_string(), false_text.to_string())
+        }
+        Content::Answers { statements, label, answers } => {
+            let answers: Vec<String> =
+                answers.iter().map(|(class, answer)| format!("{class} {:?}", answer.to_string())).collect();
+            format!(
+                "true with the answer of {label}, false with another drawn by the seed, by {}, the first {:?}; answers {}",
+                drawn(statements.len(), "statement"),
+                statements[0].to_string(),
+                answers.join(", "),
+            )
+        }
+        Content::Dialogue { records, templates, loss } => format!(
+            "dialogues in the layout {records}, by {}, loss on {}",
+            drawn(templates.len(), "template"),
+            match loss {
+                Loss::All => "all of it",
+                Loss::Responses => "the assistant's turns",
+            },
+        ),
+        Content::Preference { templates } => {
+            format!("true with the better answer, false with the worse, by {}", drawn(templates.len(), "template"))
         }
     }
 }

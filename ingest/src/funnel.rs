@@ -10,9 +10,9 @@ use corpus::{DocId, Document, Dropped, Tally};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::config::Source;
 use crate::examine::excerpt;
 use crate::rules::Limit;
+use crate::source::Source;
 
 /// Dropped documents, and documents that only just passed, shown for each rule.
 const SAMPLES: usize = 8;

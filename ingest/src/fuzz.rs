@@ -4,8 +4,8 @@
 
 use corpus::{ByteSize, Count, Kind, Share};
 
-use crate::config::{Content, Reading, Source};
 use crate::read::{ReadError, ReadLimits, RecordReader, is_guarded, read_documents};
+use crate::source::{Content, FieldsFormat, Reading, Source};
 use crate::template::Template;
 
 /// Fuzzers end at every panic, also at one that is caught. Those of the Parquet decoder, which are a damaged table here, are let
@@ -60,11 +60,14 @@ fn next(reader: &mut RecordReader<'_>) -> Option<Vec<crate::read::Record>> {
 }
 
 fn source_of(format: &str) -> Source {
-    let text = || Content::Plain(Template::parse("{text}").expect("a template"));
+    let text = || Content::Plain(Template::parse("{text}").expect("a template").into());
     let url = || Template::parse("{url?}").ok();
+    let fields = |format| Reading::Fields { format, content: text(), url: url(), is_html: false };
     let reading = match format {
-        "jsonl" => Reading::Jsonl { content: text(), url: url(), is_html: false },
-        "parquet" => Reading::Parquet { content: text(), url: url(), is_html: false },
+        "jsonl" => fields(FieldsFormat::Jsonl),
+        "json" => fields(FieldsFormat::Json),
+        "csv" => fields(FieldsFormat::Csv { columns: None }),
+        "parquet" => fields(FieldsFormat::Parquet),
         "html" => Reading::Html,
         "markdown" => Reading::Markdown,
         "warc" => Reading::Warc,
@@ -72,5 +75,5 @@ fn source_of(format: &str) -> Source {
         "pieces" => Reading::Text { separator: Some("\n\n".to_owned()) },
         _ => Reading::Text { separator: None },
     };
-    Source { name: "fuzz".into(), path: "fuzz".into(), kind: Kind::Plain, license: "none".into(), reading }
+    Source { name: "fuzz".into(), path: "fuzz".into(), kind: Kind::Plain, license: "none".into(), reading, seed: None }
 }

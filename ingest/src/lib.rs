@@ -19,11 +19,17 @@
 //! - nothing is dropped without a row in `dropped/`, and `n_in == n_kept + n_dropped`;
 //! - the same bytes come out for any number of threads;
 //! - a near duplicate is dropped only after its similarity to a kept document was computed, never on a sketch's word;
-//! - ingest never sees a token id, draws no random number and reads neither clock nor environment.
+//! - of a true proposition and its false twin, neither stays without the other;
+//! - ingest never sees a token id and reads neither clock nor environment; what is drawn for a record (which template, which
+//!   wrong answer) is a function of the run's seed and the record's place.
 
 mod config;
 mod fold;
+mod source;
 mod template;
+
+mod dialogue;
+mod records;
 
 mod boilerplate;
 mod html;
@@ -58,13 +64,11 @@ mod tests;
 pub use classifier::{
     Classifier, ClassifierError, ClassifierSettings, ClassifierSource, ClassifierTraining, Judge, train_classifier,
 };
-pub use config::{
-    ChineseRules, ChineseScript, ConfigError, Content, EnglishRules, IngestConfig, NotNegative, RawIngest, RawSource,
-    Reading, Source, resolve_sources,
-};
+pub use config::{ChineseRules, ChineseScript, ConfigError, EnglishRules, IngestConfig, NotNegative, RawIngest};
 pub use decontaminate::{
     Coverage, Decontamination, Decontaminator, EvaluationError, EvaluationItem, EvaluationSet, Hit, read_items,
 };
+pub use dialogue::{DialogueTemplate, Loss};
 pub use duplicates::{
     Duplicates, Fingerprint, NearDuplicates, RepeatedPieces, RepeatedSpans, Repeats, band_keys, fingerprint, proposed,
     shingles,
@@ -82,11 +86,13 @@ pub use perplexity::{
 pub use preview::{Preview, PreviewError, Shown, preview};
 pub use privacy::{Privacy, Private, PrivateCounts, PrivateSpan, find_private, replace_private};
 pub use read::{ReadError, ReadLimits};
+pub use records::Layout;
 pub use rules::{
     Bound, C4, C4Measures, ChineseLines, ChineseQuality, ChineseRepetition, ChineseSpam, FineWeb, GopherQuality,
     GopherRepetition, Judgement, Limit, LineMeasures, Measures, QUALITY_SIGNALS, Repetition, Rules, Scope, Scratch,
     SpamMeasures, judge, signals,
 };
 pub use run::{IngestError, Progress, Tell, ingest_parents, run};
-pub use template::{FieldError, FieldPath, Template, TemplateError};
+pub use source::{Content, FieldsFormat, RawSource, Reading, Source, resolve_sources};
+pub use template::{Answer, FieldError, FieldPath, Statement, Template, TemplateError, Templates, TurnText};
 pub use urls::{BlockedUrls, BlockedUrlsError, Urls, normalise_url, url_key};

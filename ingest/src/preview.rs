@@ -11,11 +11,12 @@ use corpus::DocId;
 use rayon::prelude::*;
 use thiserror::Error;
 
-use crate::config::{IngestConfig, Source};
-use crate::examine::{Answer, Examiner, excerpt, rule_names};
+use crate::config::IngestConfig;
+use crate::examine::{Answer, Examiner, UNPAIRED, excerpt, rule_names};
 use crate::read::{Bad, Found, RecordReader, list_files, read_documents};
 use crate::rules::Scratch;
 use crate::run::{IngestError, Progress, Tell};
+use crate::source::Source;
 
 /// Documents that get so near to a limit have only just passed.
 const NEAR: f64 = 0.5;
@@ -87,7 +88,7 @@ pub fn preview(
     if !known.iter().any(|name| name == rule) {
         return Err(PreviewError::Unknown { rule: rule.to_owned(), known });
     }
-    if rule.starts_with("duplicates.") {
+    if rule.starts_with("duplicates.") || rule == UNPAIRED {
         return Err(PreviewError::NotAlone { rule: rule.to_owned() });
     }
     let examiner = Examiner::new(config)?;

@@ -7,6 +7,7 @@ mod decontaminate;
 mod duplicates;
 mod fasttext;
 mod html;
+mod instructions;
 mod language;
 mod normalise;
 mod perplexity;
@@ -16,13 +17,16 @@ mod read;
 mod read_archives;
 mod read_fuzz;
 mod read_tables;
+mod read_values;
 mod read_wiki;
+mod records;
 mod rules;
 mod run;
 mod run_fates;
 mod run_models;
 mod run_stops;
 mod simplified;
+mod teacher;
 mod urls;
 
 use std::fs;
@@ -206,7 +210,7 @@ pub(crate) fn settings_and(sections: &str, changes: &[(&str, &str)]) -> IngestCo
 }
 
 pub(crate) fn sources(text: &str, folder: &Path) -> Vec<Source> {
-    resolve_sources(toml::from_str::<RunFile>(&format!("{text}\n{SETTINGS}")).unwrap().source, folder).unwrap()
+    resolve_sources(toml::from_str::<RunFile>(&format!("{text}\n{SETTINGS}")).unwrap().source, folder, 7).unwrap()
 }
 
 pub(crate) struct Output {

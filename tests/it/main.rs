@@ -5,6 +5,7 @@ mod bad_input;
 mod determinism;
 mod harness;
 mod ingest;
+mod instructions;
 mod plan;
 mod tidy;
 mod tokens;

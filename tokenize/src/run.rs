@@ -268,7 +268,8 @@ fn tokenize_shard(
 /// The tokens of a batch, and for each document how many of its bytes are tokens by themselves although they are a part of a
 /// character only: what the vocabulary does not know.
 ///
-/// A document is its text, then the label of a proposition, then the end of the text. Only a label carries loss in a proposition.
+/// A document is its text, then the label of a proposition, then the end of the text. Only a label carries loss in a proposition;
+/// where spans of the text do, so does its end, which is the last thing that is answered.
 fn encode_batch(encoders: &Encoders<'_>, encoder: &mut Encoder<'_>, batch: &DocumentBatch) -> (TokenBatch, Vec<usize>) {
     let (vocabulary, n_rows) = (encoders.vocabulary, batch.n_rows());
     let mut encoded =
@@ -276,16 +277,53 @@ fn encode_batch(encoders: &Encoders<'_>, encoder: &mut Encoder<'_>, batch: &Docu
     let mut n_in_parts = Vec::with_capacity(n_rows);
     for row in 0..n_rows {
         let start = encoded.tokens.len();
-        encoder.encode(batch.text(row), &mut encoded.tokens);
+        let mut loss = encode_text(encoder, batch.text(row), batch.loss(row).as_deref(), &mut encoded.tokens);
         let text_tokens = &encoded.tokens[start..];
         n_in_parts.push(text_tokens.iter().filter(|&&id| encoders.is_part[id as usize]).count());
         let n_text = u32::try_from(text_tokens.len()).expect("a document has fewer than 2^32 tokens");
-        encoded.loss.push(batch.label(row).map(|label| {
+        let behind_text = Span { start: n_text, end: n_text + 1 };
+        if let Some(label) = batch.label(row) {
             encoded.tokens.push(vocabulary.label(label).0);
-            vec![Span { start: n_text, end: n_text + 1 }]
-        }));
+            loss = Some(vec![behind_text]);
+        } else if let Some(spans) = &mut loss {
+            push_span(spans, behind_text);
+        }
+        encoded.loss.push(loss);
         encoded.tokens.push(vocabulary.end_of_text().0);
         encoded.lengths.push(encoded.tokens.len() - start);
     }
     (encoded, n_in_parts)
+}
+
+/// Appends the tokens of a text. Gives the tokens of some spans of it, which are encoded by themselves, so that no token stands on
+/// both sides of a border.
+pub(crate) fn encode_text(
+    encoder: &mut Encoder<'_>,
+    text: &str,
+    spans: Option<&[Span]>,
+    tokens: &mut Vec<u32>,
+) -> Option<Vec<Span>> {
+    let Some(spans) = spans else {
+        encoder.encode(text, tokens);
+        return None;
+    };
+    let (first, mut end, mut of_tokens) = (tokens.len(), 0, Vec::with_capacity(spans.len() + 1));
+    let place = |n: usize| u32::try_from(n - first).expect("a document has fewer than 2^32 tokens");
+    for span in spans {
+        encoder.encode(&text[end..span.start as usize], tokens);
+        let start = tokens.len();
+        end = span.end as usize;
+        encoder.encode(&text[span.start as usize..end], tokens);
+        push_span(&mut of_tokens, Span { start: place(start), end: place(tokens.len()) });
+    }
+    encoder.encode(&text[end..], tokens);
+    Some(of_tokens)
+}
+
+/// Appends a span, which becomes one with the last where nothing lies between them.
+fn push_span(spans: &mut Vec<Span>, span: Span) {
+    match spans.last_mut() {
+        Some(last) if last.end == span.start => last.end = span.end,
+        _ => spans.push(span),
+    }
 }

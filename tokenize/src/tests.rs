@@ -70,4 +70,5 @@ mod exporting;
 mod importing;
 mod importing_json;
 mod scanning;
+mod spans;
 mod training;

@@ -77,7 +77,7 @@ impl<'s> Judge<'s> {
 
 /// What near duplicates are found by.
 pub(crate) fn signature(text: &str, lang: &str, settings: &Settings) -> Fingerprint {
-    fingerprint(text, lang, Kind::Plain, None, &settings.near_dedup.duplicates)
+    fingerprint(text, lang, (Kind::Plain, None), None, &settings.near_dedup.duplicates)
 }
 
 /// The stage as a whole, from a file of JSON lines to `documents/`: all of it, or without rules.
@@ -92,7 +92,7 @@ pub(crate) fn run_stage(
         "[[source]]\nname = \"documents\"\npath = {:?}\nformat = \"jsonl\"\nkind = \"plain\"\nlicense = \"various\"\ntext = \"{{text}}\"",
         fs::canonicalize(input)?,
     ))?;
-    let sources = resolve_sources(raw.source, Path::new(""))?;
+    let sources = resolve_sources(raw.source, Path::new(""), 0)?;
     let parents = ingest_parents(&sources, config)?;
     let resolved = corpus::Settings(json!({ "sources": sources, "ingest": config }));
     let tell = |_| ControlFlow::Continue(());

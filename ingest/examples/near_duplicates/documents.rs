@@ -62,7 +62,7 @@ impl Documents {
     pub(crate) fn keys(&self, index: usize, near: &NearDuplicates, bands: Bands) -> Vec<u64> {
         let near = NearDuplicates { bands: bands.n_bands, rows: bands.n_rows, ..near.clone() };
         let duplicates = Duplicates { url: false, exact: false, near: Some(near), repeats: None };
-        fingerprint(&self.documents[index].text, self.lang, Kind::Plain, None, &duplicates).bands().to_vec()
+        fingerprint(&self.documents[index].text, self.lang, (Kind::Plain, None), None, &duplicates).bands().to_vec()
     }
 }
 
@@ -81,7 +81,7 @@ impl Settings {
             |path: &Path| fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()));
         let raw: RawSettings = toml::from_str(&read(settings)?)?;
         let run: RunFile = toml::from_str(&read(run_file)?)?;
-        let mut sources = ingest::resolve_sources(run.source, run_file.parent().unwrap_or(Path::new("")))?;
+        let mut sources = ingest::resolve_sources(run.source, run_file.parent().unwrap_or(Path::new("")), 0)?;
         sources.retain(|source| raw.sources.contains(&source.name));
         if sources.len() != raw.sources.len() {
             return Err(format!("{} does not have all sources that are named", run_file.display()).into());
@@ -113,7 +113,7 @@ impl Settings {
             let mut set = ingest::shingles(&document.text, Unit::of(lang), n_shingle_units.get() as usize);
             set.sort_unstable();
             set.dedup();
-            let print = fingerprint(&document.text, lang, Kind::Plain, None, &self.ingest.duplicates);
+            let print = fingerprint(&document.text, lang, (Kind::Plain, None), None, &self.ingest.duplicates);
             let compared = Compared {
                 id: document.id,
                 source: document.source,

@@ -27,11 +27,19 @@ pub struct Fingerprint {
 }
 
 /// Fingerprints a normalised text. `url` is the key of its address.
-pub fn fingerprint(text: &str, lang: &str, kind: Kind, url: Option<u128>, config: &Duplicates) -> Fingerprint {
+pub fn fingerprint(
+    text: &str,
+    lang: &str,
+    (kind, label): (Kind, Option<bool>),
+    url: Option<u128>,
+    config: &Duplicates,
+) -> Fingerprint {
     let scope = xxh3_64_with_seed(lang.as_bytes(), kind as u64);
+    // Both halves of a pair come from one address. Of the same text said to be true and to be false, only one stays.
+    let like = u128::from(kind as u64) | u128::from(label == Some(false)) << 8;
     let mut fingerprint = Fingerprint {
         exact: if config.exact { exact_key(text, scope) } else { 0 },
-        url: url.filter(|_| config.url).map(|url| url ^ u128::from(kind as u64)),
+        url: url.filter(|_| config.url).map(|url| url ^ like),
         n_shingles: 0,
         is_plain: kind == Kind::Plain,
         bands: Vec::new(),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::config::Source;
+use crate::source::Source;
 
 /// A source file that cannot be used.
 #[derive(Debug, Error)]

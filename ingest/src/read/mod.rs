@@ -4,7 +4,7 @@
 //! [`RecordReader`] does what must be done in order and is cheap; [`read_documents`] is a function of one record and does the
 //! rest on any number of threads. A record has a locator: `RELATIVE_FILE:LINE` for JSON lines, `RELATIVE_FILE:INDEX` for
 //! the pieces of a separated text, the pages of a dump, the records of an archive and the rows of a table (all from 1), the
-//! file alone where it is one document.
+//! file alone where it is one document. Records of a JSON file and rows of a CSV file are counted from 1, too.
 //!
 //! What cannot be read is a bad record with a locator and a reason, and reading goes on: with the next line, page, archive
 //! record or row group where the damage leaves one, else with the next file. Only the disk's own failures are errors.
@@ -14,6 +14,7 @@
 //! skipped without being held.
 
 mod charset;
+mod csv;
 mod documents;
 mod files;
 mod http;
@@ -24,6 +25,8 @@ mod page_deltas;
 mod page_headers;
 mod parquet;
 mod pieces;
+mod tar;
+mod values;
 mod warc;
 mod wiki_markup;
 mod wikitext;
@@ -51,8 +54,10 @@ use self::files::{Origin, io_error, open};
 use self::layers::{Fault, Members};
 use self::mediawiki::{Dump, Site};
 use self::pieces::Pieces;
+use self::tar::Untar;
+use self::values::Values;
 use self::warc::{Archive, Capture};
-use crate::config::{Reading, Source};
+use crate::source::{FieldsFormat, Reading, Source};
 
 /// A batch is handed on once it holds so many bytes or records: enough to keep every core busy, little to wait for.
 const BATCH_BYTES: usize = 8 << 20;
@@ -133,6 +138,8 @@ enum Cut<'a> {
     Dump(Box<Dump>),
     Archive(Box<Archive>),
     Table(Box<parquet::Table>),
+    Values(Box<Values>),
+    Rows(Box<csv::Rows>),
     /// Nothing is left that could be read.
     End,
 }
@@ -230,11 +237,11 @@ fn begin<'a>(
     n_bytes_read: &Arc<AtomicU64>,
 ) -> Result<OpenFile<'a>, ReadError> {
     let delimiter = match &source.reading {
-        Reading::Parquet { .. } => {
+        Reading::Fields { format: FieldsFormat::Parquet, .. } => {
             let table = parquet::Table::open(origin, &source.reading, limits.expansion_max.0, Arc::clone(n_bytes_read));
             return Ok(OpenFile { file, cut: Cut::Table(Box::new(table)) });
         }
-        Reading::Jsonl { .. } => &b"\n"[..],
+        Reading::Fields { .. } => &b"\n"[..],
         Reading::Text { separator: Some(separator) } => separator.as_bytes(),
         Reading::Text { separator: None } | Reading::Html | Reading::Markdown | Reading::Mediawiki | Reading::Warc => {
             b""
@@ -246,6 +253,12 @@ fn begin<'a>(
     let cut = match &source.reading {
         Reading::Warc => Cut::Archive(Box::new(Archive::new(members))),
         Reading::Mediawiki => Cut::Dump(Box::new(Dump::new(members))),
+        Reading::Fields { format: FieldsFormat::Json, .. } => {
+            Cut::Values(Box::new(Values::new(Untar::new(members, &file.relative))))
+        }
+        Reading::Fields { format: FieldsFormat::Csv { columns }, .. } => {
+            Cut::Rows(Box::new(csv::Rows::new(members, columns.as_deref())))
+        }
         _ => Cut::Pieces(Box::new(Pieces::new(members, delimiter))),
     };
     Ok(OpenFile { file, cut })
@@ -263,10 +276,17 @@ impl Cut<'_> {
             }
             Self::Pieces(pieces) => pieces.next_piece(n_bytes_max),
             Self::Dump(dump) => dump.next_page(n_bytes_max),
+            Self::Values(values) => values.next_value(n_bytes_max),
+            Self::Rows(rows) => rows.next_row(n_bytes_max),
         };
         let (members, number) = match self {
             Self::Pieces(pieces) => (pieces.reader.get_ref(), pieces.number()),
             Self::Dump(dump) => (dump.reader.get_ref(), Some(dump.n_pages)),
+            // What is damaged is the record that was being read, which has no number yet.
+            Self::Values(values) => {
+                (values.reader.get_ref().members(), Some(values.n_values + u64::from(outcome.is_err())))
+            }
+            Self::Rows(rows) => (rows.reader.get_ref(), Some(rows.n_rows + u64::from(outcome.is_err()))),
             Self::Archive(_) | Self::Table(_) | Self::End => unreachable!("returned above"),
         };
         let is_whole = number.is_none();

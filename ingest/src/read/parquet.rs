@@ -33,7 +33,7 @@ use super::layers::EXPANSION_GRACE;
 use super::page_deltas::check_deltas;
 use super::page_headers::{Pages, check_pages, check_schema};
 use super::{Numbered, Payload};
-use crate::config::Reading;
+use crate::source::Reading;
 
 /// So many rows are decoded at once, if their largest page allows for it.
 const BATCH_ROWS_MAX: u64 = 1024;

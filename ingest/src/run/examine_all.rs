@@ -12,9 +12,9 @@ use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 
 use super::shards::{Cursor, Shard, WorkFolder};
 use super::{IngestError, Progress, Tell, n_workers};
-use crate::config::Source;
 use crate::examine::Examiner;
 use crate::read::{ReadLimits, Record, RecordReader, SourceFile};
+use crate::source::Source;
 
 /// A shard ends with the batch of records that brings it to so many bytes or records. A record gives two documents at most,
 /// and the rows of a shard are numbered in 16 bits.

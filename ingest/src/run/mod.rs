@@ -25,13 +25,14 @@ use corpus::{
 use rayon::prelude::*;
 use thiserror::Error;
 
-use crate::config::{IngestConfig, Source};
+use crate::config::IngestConfig;
 use crate::decontaminate::EvaluationError;
 use crate::duplicates::Fingerprint;
 use crate::examine::{Examiner, rule_names, signal_names};
 use crate::funnel::Funnel;
 use crate::models::TrainingError;
 use crate::read::{ReadError, list_files};
+use crate::source::Source;
 use crate::urls::BlockedUrlsError;
 pub(crate) use shards::BadRecord;
 use shards::WorkFolder;

@@ -2,10 +2,12 @@
 //!
 //! Where groups end depends on the candidates alone, so parts are the same whatever the number of threads.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use corpus::{Document, DocumentsWriter, Dropped, DroppedWriter, FileEntry, Storage};
+use serde_json::Value;
 
 use super::cut::cut;
 use super::decide::Decisions;
@@ -15,7 +17,7 @@ use super::shards::{Shard, WorkFolder, id_of};
 use super::{IngestError, Progress, Tell, n_workers};
 use crate::config::IngestConfig;
 use crate::duplicates::{Duplicate, Relation};
-use crate::examine::{excerpt, set_late_signals};
+use crate::examine::{UNPAIRED, dropped_from, set_late_signals, unpaired_by};
 use crate::funnel::Funnel;
 use crate::rules::Scratch;
 
@@ -114,20 +116,28 @@ struct Settled {
 
 fn settle(job: &WriteJob<'_>, shard: usize) -> Result<Settled, IngestError> {
     let start = job.decisions.starts[shard];
-    let mut duplicates = job.decisions.found.duplicates.shard(shard)?.into_iter().map(Duplicate::from_row).peekable();
+    let duplicates = job.decisions.found.duplicates.shard(shard)?.into_iter().map(Duplicate::from_row);
+    let duplicates: BTreeMap<u64, Duplicate> = duplicates.map(|one| (one.position, one)).collect();
     let mut clusters = job.decisions.found.clusters.shard(shard)?.into_iter().peekable();
     let rounds = &job.decisions.rounds;
     let repeats: Vec<_> = rounds.iter().map(|round| round.repeats.shard(shard)).collect::<Result<_, _>>()?;
     let mut settled = Settled { documents: Vec::new(), dropped: Vec::new(), n_chars_removed: 0 };
     let mut scratch = Scratch::default();
-    for (position, mut document) in (start..).zip(job.work.documents(shard)?) {
+    let documents = job.work.documents(shard)?;
+    let twins = twins(&documents);
+    for (position, mut document) in (start..).zip(documents) {
         let row = (position - start) as usize;
-        if let Some(duplicate) = duplicates.next_if(|duplicate| duplicate.position == position) {
+        if let Some(&duplicate) = duplicates.get(&position) {
             let (rule, detail) = describe(job, duplicate)?;
-            settled.dropped.push(drop_document(job, shard, row, document, rule, detail)?);
+            settled.dropped.push(drop_document(job, shard, row, &document, rule, detail)?);
             continue;
         }
         let n_more = clusters.next_if(|cluster| cluster[0] == position).map_or(0, |[_, n_more]| n_more);
+        if let Some(&duplicate) = twins[row].and_then(|twin| duplicates.get(&(start + twin as u64))) {
+            let detail = unpaired_by(describe(job, duplicate)?.0);
+            settled.dropped.push(drop_document(job, shard, row, &document, UNPAIRED, detail)?);
+            continue;
+        }
         // A document that goes does so for the pieces of the round that found it.
         let round = rounds.iter().position(|round| round.gone.contains(position)).or(rounds.len().checked_sub(1));
         let own = round.map_or(&[][..], |round| rows_of(&repeats[round], position));
@@ -138,12 +148,37 @@ fn settle(job: &WriteJob<'_>, shard: usize) -> Result<Settled, IngestError> {
                 settled.documents.push(document);
             }
             Err((rule, detail)) => {
-                let one = drop_document(job, shard, row, document, rule, detail)?;
+                let one = drop_document(job, shard, row, &document, rule, detail)?;
                 settled.dropped.push(one);
             }
         }
     }
     Ok(settled)
+}
+
+/// For each document the row of the other half of its pair. A pair comes of one record, so both lie side by side.
+///
+/// Documents that were dropped as duplicates of a half that goes only now do not come back: looking for duplicates again until
+/// nothing changes would cost more than the few statements that are lost to it.
+fn twins(documents: &[Document]) -> Vec<Option<usize>> {
+    let mut twins = vec![None; documents.len()];
+    for (row, halves) in documents.windows(2).enumerate() {
+        if let [one, other] = halves
+            && (one.label, other.label) == (Some(true), Some(false))
+            && one.source == other.source
+            && stem(one).is_some_and(|stem_of_one| stem(other) == Some(stem_of_one))
+        {
+            (twins[row], twins[row + 1]) = (Some(row + 1), Some(row));
+        }
+    }
+    twins
+}
+
+/// The place of the record that half a pair comes of; nothing for other documents.
+fn stem(document: &Document) -> Option<String> {
+    let meta: Value = serde_json::from_str(&document.meta).ok()?;
+    let ending = format!("#{}", document.label?);
+    Some(meta.get("locator")?.as_str()?.strip_suffix(&ending)?.to_owned())
 }
 
 /// The rows of one position.
@@ -176,19 +211,10 @@ fn drop_document(
     job: &WriteJob<'_>,
     shard: usize,
     row: usize,
-    document: Document,
+    document: &Document,
     rule: &str,
     detail: String,
 ) -> Result<Dropped, IngestError> {
     let (_, locator) = job.work.name(shard, row)?;
-    Ok(Dropped {
-        id: document.id,
-        source: document.source,
-        locator,
-        lang: document.lang,
-        kind: document.kind,
-        rule: rule.to_owned(),
-        detail,
-        excerpt: excerpt(&document.text),
-    })
+    Ok(dropped_from(document, locator, rule, detail))
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::{PLAIN, RunFile, SETTINGS, settings, sources};
-use crate::{ConfigError, FieldPath, IngestConfig, Reading, Template, explain, resolve_sources};
+use crate::{ConfigError, FieldPath, FieldsFormat, IngestConfig, Reading, Template, explain, resolve_sources};
 
 #[test]
 fn every_line_of_the_settings_is_needed() {
@@ -60,7 +60,7 @@ fn sources_are_checked_against_their_format_and_kind() {
     let not = |key, only_for| ConfigError::NotApplicable { name: "web".into(), key, only_for };
     let missing = |key| ConfigError::Missing { name: "web".into(), key };
     for (from, to, expected) in [
-        ("\"jsonl\"", "\"text\"", not("text", "formats \"jsonl\" and \"parquet\"")),
+        ("\"jsonl\"", "\"text\"", not("text", "formats \"jsonl\", \"json\", \"csv\" and \"parquet\"")),
         ("text = \"{text}\"", "", missing("text")),
         ("text = \"{text}\"", "text = \"{text}\"\nseparator = \"x\"", not("separator", "format \"text\"")),
         ("text = \"{text}\"", "text = \"{text}\"\nlabel = \"l\"", not("label", "kind \"proposition\"")),
@@ -69,10 +69,89 @@ fn sources_are_checked_against_their_format_and_kind() {
     ] {
         let text = format!("{}\n{SETTINGS}", PLAIN.replacen(from, to, 1));
         let raw: RunFile = toml::from_str(&text).unwrap();
-        assert_eq!(resolve_sources(raw.source, Path::new("")), Err(expected), "{to}");
+        assert_eq!(resolve_sources(raw.source, Path::new(""), 7), Err(expected), "{to}");
     }
     let twice: RunFile = toml::from_str(&format!("{PLAIN}{PLAIN}{SETTINGS}")).unwrap();
-    assert_eq!(resolve_sources(twice.source, Path::new("")), Err(ConfigError::DuplicateName { name: "web".into() }));
+    assert_eq!(resolve_sources(twice.source, Path::new(""), 7), Err(ConfigError::DuplicateName { name: "web".into() }));
+}
+
+/// A source of dialogues, one of statements, and what must not stand in either.
+#[test]
+fn instructions_and_statements_are_checked_where_they_are_written() {
+    let head = "[[source]]\nname = \"web\"\npath = \"web\"\nformat = \"json\"\nlicense = \"x\"\n";
+    let one = "{ system = \"{text}\", user = \"{text}\", assistant = \"{text}\" }";
+    let talk = format!("{head}kind = \"instruction\"\nrecords = \"dpo\"\nloss = \"all\"\ntemplates = [{one}]\n");
+    let task = format!(
+        "{head}kind = \"proposition\"\nstatements = [\"{{q}} {{answer}}\"]\nlabel = \"l\"\nanswers = {{ a = \"A\", b = \"B\" }}\n"
+    );
+    for text in [&talk, &task] {
+        let raw: RunFile = toml::from_str(&format!("{text}\n{SETTINGS}")).unwrap();
+        resolve_sources(raw.source, Path::new(""), 7).unwrap();
+    }
+    for (source, from, to, says) in [
+        (&talk, "\"dpo\"", "\"vicuna\"", "unknown variant `vicuna`, expected one of `alpaca`"),
+        (&talk, ", assistant = \"{text}\"", "", "missing field `assistant`"),
+        (&talk, "user = \"{text}\"", "user = \"Human:\"", "must hold {text} once and no other field"),
+        (&talk, "user = \"{text}\"", "user = \"{text} {text}\"", "must hold {text} once and no other field"),
+        (&talk, "user = \"{text}\"", "user = \"{name}: {text}\"", "must hold {text} once and no other field"),
+        (&talk, "user = \"{text}\"", "user = \"{text\"", "is never closed"),
+        (&talk, "user =", "human =", "unknown field `human`"),
+        (&talk, "\"all\"", "\"answers\"", "unknown variant `answers`"),
+        (&task, "{q} {answer}", "{q}", "has no {answer}"),
+        (&task, "[\"{q} {answer}\"]", "\"{q} {answer}\"", "expected a sequence"),
+        (&task, "b = \"B\"", "b = \"{\"", "is never closed"),
+    ] {
+        assert!(source.contains(from), "{from}");
+        let Err(error) = toml::from_str::<RunFile>(&format!("{}\n{SETTINGS}", source.replacen(from, to, 1))) else {
+            panic!("{to} was accepted")
+        };
+        let message = error.to_string();
+        assert!(message.contains(says) && message.contains("line "), "{to}: {message}");
+    }
+    for (source, from, to, says) in [
+        (&talk, "loss = \"all\"\n", "", "loss is missing"),
+        (&talk, &format!("templates = [{one}]")[..], "", "templates is missing"),
+        (&talk, &format!("[{one}]")[..], "[]", "templates must hold at least 1"),
+        (&talk, "kind = \"instruction\"", "kind = \"plain\"", "records is only for kinds"),
+        (&talk, "loss =", "text = \"{a}\"\nloss =", "text is only for sources without records"),
+        (&talk, "loss =", "label = \"a\"\nloss =", "label is only for sources without records"),
+        (&talk, "records = \"dpo\"", "text = \"{a}\"", "templates is only for sources with records"),
+        (&talk, "\"json\"", "\"text\"", "records is only for formats"),
+        (&talk, "kind = \"instruction\"", "kind = \"proposition\"", "loss is only for kind \"instruction\""),
+        (
+            &talk,
+            "kind = \"instruction\"\nrecords = \"dpo\"\nloss = \"all\"",
+            "kind = \"proposition\"\nrecords = \"dpo\"",
+            "each of templates needs an end",
+        ),
+        (
+            &talk,
+            "kind = \"instruction\"\nrecords = \"dpo\"",
+            "kind = \"proposition\"\nrecords = \"oig\"",
+            "kind \"proposition\" is only for records \"dpo\"",
+        ),
+        (&task, ", b = \"B\"", "", "answers must hold at least 2"),
+        (&task, "[\"{q} {answer}\"]", "[]", "statements must hold at least 1"),
+        (&task, "label = \"l\"\n", "", "label is missing"),
+        (&task, "label =", "text = \"{a}\"\nlabel =", "text is only for sources without statements"),
+        (&task, "kind = \"proposition\"", "kind = \"plain\"", "label is only for kind \"proposition\""),
+        (&task, "statements = [\"{q} {answer}\"]", "text = \"{a}\"", "answers is only for sources with statements"),
+    ] {
+        assert!(source.contains(from), "{from}");
+        let raw: RunFile = toml::from_str(&format!("{}\n{SETTINGS}", source.replacen(from, to, 1))).unwrap();
+        let message = resolve_sources(raw.source, Path::new(""), 7).unwrap_err().to_string();
+        assert!(message.contains(says), "{to}: {message}");
+    }
+}
+
+#[test]
+fn lists_of_templates_hold_something() {
+    for (text, is_taken) in
+        [("[\"{a}\", \"{b}\"]", true), ("[\"{a}\"]", true), ("[]", false), ("[\"a\"]", false), ("3", false)]
+    {
+        let source = PLAIN.replace("text = \"{text}\"", &format!("text = {text}"));
+        assert_eq!(toml::from_str::<RunFile>(&format!("{source}\n{SETTINGS}")).is_ok(), is_taken, "{text}");
+    }
 }
 
 #[test]
@@ -80,7 +159,7 @@ fn paths_are_reckoned_from_the_run_file_and_do_not_count_as_settings() {
     let here = sources(PLAIN, Path::new("/a"));
     let there = sources(PLAIN, Path::new("/b"));
     assert_eq!(here[0].path, Path::new("/a/web.jsonl"));
-    assert!(matches!(here[0].reading, Reading::Jsonl { .. }));
+    assert!(matches!(here[0].reading, Reading::Fields { format: FieldsFormat::Jsonl, .. }));
     assert_eq!(serde_json::to_string(&here).unwrap(), serde_json::to_string(&there).unwrap());
     let json = serde_json::to_value(settings()).unwrap();
     assert_eq!(json["duplicates"]["near"]["bands"], 14);

@@ -25,6 +25,7 @@ fn document(index: usize, text: &str, lang: &str, kind: Kind) -> Document {
         url: None,
         license: "CC0-1.0".into(),
         label: None,
+        loss: None,
         meta: "{}".into(),
         signals: Vec::new(),
     }
@@ -41,7 +42,7 @@ impl InMemory {
     fn new(documents: Vec<Document>, config: &Duplicates) -> Self {
         let print = |one: &Document| {
             let url = one.url.as_ref().map(|url| xxhash_rust::xxh3::xxh3_128(url.as_bytes()));
-            fingerprint(&one.text, &one.lang, one.kind, url, config)
+            fingerprint(&one.text, &one.lang, (one.kind, one.label), url, config)
         };
         let prints = documents.iter().map(print).collect();
         let n = documents.len() as u64;

@@ -69,6 +69,8 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
 fn damaged_inputs_are_read_as_far_as_they_go() {
     for (target, n) in [
         ("jsonl", 600),
+        ("json", 600),
+        ("csv", 600),
         ("text", 600),
         ("pieces", 300),
         ("warc", 900),
