@@ -3,11 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
 use super::environments::Environments;
+use super::loader::{format_folder, place_pages};
 use super::systems::{System, Task, Unit};
 use super::{Arguments, Places, Row, tokens};
 
@@ -39,6 +41,18 @@ struct Measured {
     version: String,
     #[serde(default)]
     remark: String,
+    /// Of the loader: what the clock says, what came from the disk, what is no page of a file, and the sum of all ids.
+    #[serde(default)]
+    wall_seconds: f64,
+    #[serde(default)]
+    megabytes_read: f64,
+    #[serde(default)]
+    anonymous_mib: f64,
+    #[serde(default)]
+    sum: i64,
+    /// From the start of the process to its end.
+    #[serde(skip)]
+    process_seconds: f64,
 }
 
 /// A system that takes part in a task.
@@ -121,6 +135,7 @@ fn measure_task(
         });
     }
     compare(places, task, &mut entrants)?;
+    leave_out_other_sums(&mut entrants);
     Ok(entrants.iter().map(|entrant| row(task, entrant)).collect())
 }
 
@@ -155,14 +170,36 @@ fn compare(places: &Places, task: &Task, entrants: &mut [Entrant]) -> anyhow::Re
     Ok(())
 }
 
+/// Where the tokens were added up, a rival that read others than ours was measured at something else.
+fn leave_out_other_sums(entrants: &mut Vec<Entrant>) {
+    let sums = |entrant: &Entrant| entrant.measured.iter().map(|measured| measured.sum).collect::<Vec<_>>();
+    let Some(ours) = entrants.first().map(sums) else { return };
+    entrants.retain(|entrant| {
+        let is_same = sums(entrant) == ours;
+        if !is_same {
+            println!("{} is left out: its ids add up to {:?}, ours to {ours:?}", entrant.name(), sums(entrant));
+        }
+        is_same
+    });
+}
+
 fn measure(places: &Places, task: &Task, entrant: &Entrant) -> anyhow::Result<Measured> {
+    place_pages(&input(places, task, entrant), task.pages)?;
+    let start = Instant::now();
     let output = run_entrant(places, task, task.name, entrant)?;
-    serde_json::from_str(&output).with_context(|| format!("no result in {output:?}"))
+    let measured: Measured = serde_json::from_str(&output).with_context(|| format!("no result in {output:?}"))?;
+    Ok(Measured { process_seconds: start.elapsed().as_secs_f64(), ..measured })
+}
+
+/// The input of a task: a file, or of a folder the system's own part.
+fn input(places: &Places, task: &Task, entrant: &Entrant) -> PathBuf {
+    let input = places.inputs.join(task.input);
+    if input.is_dir() { format_folder(&input, entrant.name()) } else { input }
 }
 
 /// Runs an entrant's program on the input of a task, under the task's name or another. Returns its last line.
 fn run_entrant(places: &Places, task: &Task, name: &str, entrant: &Entrant) -> anyhow::Result<String> {
-    let input = places.inputs.join(task.input);
+    let input = input(places, task, entrant);
     match entrant.system {
         None => run_ours(places, name, &input),
         Some(system) => run_driver(places, system, &entrant.python, name, &input, entrant.megabytes),
@@ -204,14 +241,7 @@ pub(super) fn last_line(command: &mut Command) -> anyhow::Result<String> {
 }
 
 fn row(task: &Task, entrant: &Entrant) -> Row {
-    let rate = |measured: &Measured| {
-        let amount = match task.unit {
-            Unit::Pages | Unit::Documents => measured.n_documents as f64,
-            Unit::Megabytes => measured.n_bytes as f64 / 1e6,
-        };
-        amount / measured.cpu_seconds
-    };
-    let mut rates: Vec<f64> = entrant.measured.iter().map(rate).collect();
+    let mut rates: Vec<f64> = entrant.measured.iter().map(|measured| value(task.unit, measured)).collect();
     rates.sort_unstable_by(f64::total_cmp);
     let last = entrant.measured.last().expect("an entrant that failed is left out, and there is at least one round");
     Row {
@@ -219,7 +249,7 @@ fn row(task: &Task, entrant: &Entrant) -> Row {
         system: entrant.name().to_owned(),
         version: last.version.clone(),
         unit: task.unit.name().to_owned(),
-        better: "higher".to_owned(),
+        better: task.unit.better().to_owned(),
         median: rounded(middle(&rates)),
         min: rounded(rates[0]),
         max: rounded(rates[rates.len() - 1]),
@@ -228,24 +258,61 @@ fn row(task: &Task, entrant: &Entrant) -> Row {
     }
 }
 
+fn value(unit: Unit, measured: &Measured) -> f64 {
+    let megatokens = measured.n_bytes as f64 / 4e6;
+    match unit {
+        Unit::Pages | Unit::Documents => measured.n_documents as f64 / measured.cpu_seconds,
+        Unit::Megabytes => measured.n_bytes as f64 / 1e6 / measured.cpu_seconds,
+        Unit::Tokens => megatokens / measured.cpu_seconds,
+        Unit::TokensByTheClock => megatokens / measured.wall_seconds,
+        Unit::Milliseconds => 1e3 * measured.wall_seconds,
+        Unit::PeakMemory => measured.peak_mib,
+        Unit::AnonymousMemory => measured.anonymous_mib,
+    }
+}
+
 fn note(task: &Task, entrant: &Entrant) -> String {
     let measured = &entrant.measured;
     let last = &measured[measured.len() - 1];
-    let megabytes = last.n_bytes as f64 / 1e6;
     let median = |value: &dyn Fn(&Measured) -> f64| {
         let mut values: Vec<f64> = measured.iter().map(value).collect();
         values.sort_unstable_by(f64::total_cmp);
         middle(&values)
     };
-    let other = match task.unit {
+    let also = |unit: Unit| median(&|one| value(unit, one));
+    let documents = || {
+        let megabytes = last.n_bytes as f64 / 1e6;
+        format!("{} documents, {megabytes:.1} MB", last.n_documents)
+    };
+    let mut note = match task.unit {
         Unit::Megabytes => {
-            format!("{:.0} documents/s", median(&|one| one.n_documents as f64 / one.cpu_seconds))
+            let other = also(Unit::Documents);
+            format!("{}; {other:.0} documents/s; peak {:.0} MiB", documents(), last.peak_mib)
         }
         Unit::Pages | Unit::Documents => {
-            format!("{:.2} MB/s", median(&|one| one.n_bytes as f64 / 1e6 / one.cpu_seconds))
+            let other = also(Unit::Megabytes);
+            format!("{}; {other:.2} MB/s; peak {:.0} MiB", documents(), last.peak_mib)
+        }
+        Unit::Tokens => format!("{:.0} M tokens/s by the clock", also(Unit::TokensByTheClock)),
+        Unit::TokensByTheClock => {
+            let (other, read) = (also(Unit::Tokens), median(&|one| one.megabytes_read));
+            format!("{other:.0} M tokens per CPU-second; {read:.0} MB from the disk")
+        }
+        Unit::Milliseconds => {
+            let (cpu, process) = (median(&|one| 1e3 * one.cpu_seconds), median(&|one| one.process_seconds));
+            let read = median(&|one| one.megabytes_read);
+            format!(
+                "{cpu:.1} ms of CPU time; {read:.1} MB from the disk; {process:.2} s from start to end of the process"
+            )
+        }
+        Unit::PeakMemory | Unit::AnonymousMemory => {
+            format!(
+                "peak {:.0} MiB, at the end {:.0} MiB anonymous",
+                also(Unit::PeakMemory),
+                also(Unit::AnonymousMemory)
+            )
         }
     };
-    let mut note = format!("{} documents, {megabytes:.1} MB; {other}; peak {:.0} MiB", last.n_documents, last.peak_mib);
     if last.seconds_to_read > 0.0 {
         let rate = median(&|one| one.n_bytes as f64 / 1e6 / (one.cpu_seconds + one.seconds_to_read));
         note.push_str(&format!("; with reading the JSON lines {rate:.1} MB/s"));

@@ -1,0 +1,136 @@
+//! The loader's tasks and rivals, the rows that all of them load, and where the pages of these are when a process starts.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use rustix::fs::{Advice, fadvise};
+
+use super::environments::Environments;
+use super::measure::{OURS, last_line, run_driver, run_ours};
+use super::systems::{ALL, Contest, Pages, RUNS, System, Task, Unit};
+use super::{Arguments, Places, build_example};
+
+pub(super) static LOADER: Contest = Contest {
+    name: "loader",
+    title: "The loader beside its rivals",
+    about: "\
+All load the same 131,072 rows of 2,049 tokens, 1.07 GB as 32-bit integers: the English and Chinese documents of the other comparisons by
+cl100k_base, one after the other, cut, and repeated until there are enough. Each has them in its own format. A batch is 16 rows as one
+tensor, in the order of the file unless the note says otherwise; a fresh process on one thread for each run, the systems in turns. The ids of
+all batches of a pass add up to the same number for all systems.
+
+A tensor over a mapped file costs nothing until it is read. So a batch counts when each of its tokens has been copied into a tensor of its
+type that is used again and again, as a batch is staged for a GPU; tokens-untouched is the same without that copy, and compares the cost of
+a call. tokens-cold is by the clock from opening the folder on, after the pages of its files were dropped from memory; tokens-warm and
+tokens-untouched are per second of CPU time, all threads together, in a second pass of the same process.
+
+first-batch, resume: from the call that opens the data to the first batch, imports not counted; first-batch at 61.8 % of the rows with the
+pages dropped, resume at 99, 1 and 50 % with the pages in memory. memory and memory-anonymous: the most that was resident in a pass over
+everything, and what of it was not pages of files at the end; the systems but ours have Python and its packages among it. Where lower is
+better, \"of ours\" above 1 is worse than ours.
+
+How each rival is called, and why so, is in `xtask/src/peers/loader_driver.py`.
+",
+    example: "load",
+    settings: None,
+    tasks: &TASKS,
+    systems: &SYSTEMS,
+};
+
+const TASKS: [Task; 9] = [
+    task("tokens-cold", Unit::TokensByTheClock, Pages::Dropped),
+    task("tokens-warm", Unit::Tokens, Pages::Read),
+    task("tokens-untouched", Unit::Tokens, Pages::Read),
+    task("first-batch", Unit::Milliseconds, Pages::Dropped),
+    task("resume", Unit::Milliseconds, Pages::Read),
+    task("resume-1", Unit::Milliseconds, Pages::Read),
+    task("resume-50", Unit::Milliseconds, Pages::Read),
+    task("memory", Unit::PeakMemory, Pages::Read),
+    task("memory-anonymous", Unit::AnonymousMemory, Pages::Read),
+];
+
+const fn task(name: &'static str, unit: Unit, pages: Pages) -> Task {
+    Task { name, input: FOLDER, unit, runs: RUNS, compared: None, pages }
+}
+
+/// Of the inputs: one folder for each format.
+const FOLDER: &str = "loader";
+
+const ALL_TASKS: [(&str, f64); 9] = [
+    ("tokens-cold", ALL),
+    ("tokens-warm", ALL),
+    ("first-batch", ALL),
+    ("resume", ALL),
+    ("resume-1", ALL),
+    ("resume-50", ALL),
+    ("memory", ALL),
+    ("memory-anonymous", ALL),
+    ("tokens-untouched", ALL),
+];
+
+/// For those that copy every token on the way themselves, and take longer over it than over anything else.
+const TOUCHED_TASKS: &[(&str, f64)] = ALL_TASKS.split_at(8).0;
+
+const SYSTEMS: [System; 9] = [
+    system("memmap", &ALL_TASKS),
+    system("memmap-view", &ALL_TASKS),
+    system("megatron", &ALL_TASKS),
+    system("megatron-gpt", TOUCHED_TASKS),
+    system("mosaicml", TOUCHED_TASKS),
+    system("mosaicml-index", TOUCHED_TASKS),
+    system("datasets", &ALL_TASKS),
+    system("datasets-arrow", &ALL_TASKS),
+    system("datasets-iterable", TOUCHED_TASKS),
+];
+
+const fn system(name: &'static str, tasks: &'static [(&'static str, f64)]) -> System {
+    System { name, environment: "loader", driver: "loader_driver.py", tasks }
+}
+
+/// The folder of a system's format: of two systems that differ behind a hyphen it is the same.
+pub(super) fn format_folder(inputs: &Path, system: &str) -> PathBuf {
+    inputs.join(system.split('-').next().unwrap_or(system))
+}
+
+/// Packs the rows, once, and lets each rival that takes part write them in its format.
+pub(super) fn make_rows(places: &Places, environments: &mut Environments, arguments: &Arguments) -> anyhow::Result<()> {
+    let folder = places.inputs.join(FOLDER);
+    let ours = format_folder(&folder, OURS);
+    if !ours.join("manifest.json").is_file() {
+        println!("packing the rows (a minute, 1.1 GB for each format)");
+        let encode = build_example(places.root, "encode")?;
+        let documents = places.inputs.join("pipeline.jsonl.zst");
+        last_line(std::process::Command::new(encode).arg("pipeline-tokens").arg(documents).arg(&places.scratch))?;
+        run_ours(places, "rows", &ours)?;
+        super::tokens::forget(places, OURS);
+    }
+    for system in places.contest.systems.iter().filter(|system| arguments.wants_system(system.name)) {
+        if let Ok(python) = environments.python(system.environment) {
+            run_driver(places, system, &python, "rows", &format_folder(&folder, system.name), ALL)?;
+        }
+    }
+    Ok(())
+}
+
+/// Brings the pages of all files of a folder where a task wants them.
+pub(super) fn place_pages(folder: &Path, pages: Pages) -> anyhow::Result<()> {
+    if pages == Pages::AsTheyAre {
+        return Ok(());
+    }
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            place_pages(&path, pages)?;
+            continue;
+        }
+        let placed = File::open(&path).and_then(|mut file| match pages {
+            // A page that was written and isn't on the disk yet would stay.
+            Pages::Dropped => file.sync_data().and_then(|()| Ok(fadvise(&file, 0, None, Advice::DontNeed)?)),
+            Pages::Read | Pages::AsTheyAre => io::copy(&mut file, &mut io::sink()).map(drop),
+        });
+        placed.with_context(|| format!("cannot place the pages of {}", path.display()))?;
+    }
+    Ok(())
+}
