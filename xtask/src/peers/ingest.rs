@@ -1,6 +1,6 @@
 //! Ingest's tasks, and which rival takes part in which, with how much of the input.
 
-use super::systems::{ALL, Contest, Pages, RUNS, System, Task, Unit};
+use super::systems::{ALL, Contest, RUNS, System, Task, Unit};
 
 pub(super) static INGEST: Contest = Contest {
     name: "ingest",
@@ -30,7 +30,7 @@ const TASKS: [Task; 9] = [
 ];
 
 const fn task(name: &'static str, input: &'static str, unit: Unit) -> Task {
-    Task { name, input, unit, runs: RUNS, compared: None, pages: Pages::AsTheyAre }
+    Task { name, input, unit, runs: RUNS, compared: None, is_from_disk: false }
 }
 
 const SYSTEMS: [System; 15] = [

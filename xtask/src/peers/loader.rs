@@ -1,7 +1,6 @@
 //! The loader's tasks and rivals, the rows that all of them load, and where the pages of these are when a process starts.
 
 use std::fs::{self, File};
-use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -9,7 +8,7 @@ use rustix::fs::{Advice, fadvise};
 
 use super::environments::Environments;
 use super::measure::{OURS, last_line, run_driver, run_ours};
-use super::systems::{ALL, Contest, Pages, RUNS, System, Task, Unit};
+use super::systems::{ALL, Contest, RUNS, System, Task, Unit};
 use super::{Arguments, Places, build_example};
 
 pub(super) static LOADER: Contest = Contest {
@@ -27,7 +26,7 @@ a call. tokens-cold is by the clock from opening the folder on, after the pages 
 tokens-untouched are per second of CPU time, all threads together, in a second pass of the same process.
 
 first-batch, resume: from the call that opens the data to the first batch, imports not counted; first-batch at 61.8 % of the rows with the
-pages dropped, resume at 99, 1 and 50 % with the pages in memory. memory and memory-anonymous: the most that was resident in a pass over
+pages dropped, resume at 99, 1 and 50 % after the process has read all of its files once. memory and memory-anonymous: the most that was resident in a pass over
 everything, and what of it was not pages of files at the end; the systems but ours have Python and its packages among it. Where lower is
 better, \"of ours\" above 1 is worse than ours.
 
@@ -40,19 +39,19 @@ How each rival is called, and why so, is in `xtask/src/peers/loader_driver.py`.
 };
 
 const TASKS: [Task; 9] = [
-    task("tokens-cold", Unit::TokensByTheClock, Pages::Dropped),
-    task("tokens-warm", Unit::Tokens, Pages::Read),
-    task("tokens-untouched", Unit::Tokens, Pages::Read),
-    task("first-batch", Unit::Milliseconds, Pages::Dropped),
-    task("resume", Unit::Milliseconds, Pages::Read),
-    task("resume-1", Unit::Milliseconds, Pages::Read),
-    task("resume-50", Unit::Milliseconds, Pages::Read),
-    task("memory", Unit::PeakMemory, Pages::Read),
-    task("memory-anonymous", Unit::AnonymousMemory, Pages::Read),
+    task("tokens-cold", Unit::TokensByTheClock, true),
+    task("tokens-warm", Unit::Tokens, false),
+    task("tokens-untouched", Unit::Tokens, false),
+    task("first-batch", Unit::Milliseconds, true),
+    task("resume", Unit::Milliseconds, false),
+    task("resume-1", Unit::Milliseconds, false),
+    task("resume-50", Unit::Milliseconds, false),
+    task("memory", Unit::PeakMemory, false),
+    task("memory-anonymous", Unit::AnonymousMemory, false),
 ];
 
-const fn task(name: &'static str, unit: Unit, pages: Pages) -> Task {
-    Task { name, input: FOLDER, unit, runs: RUNS, compared: None, pages }
+const fn task(name: &'static str, unit: Unit, is_from_disk: bool) -> Task {
+    Task { name, input: FOLDER, unit, runs: RUNS, compared: None, is_from_disk }
 }
 
 /// Of the inputs: one folder for each format.
@@ -114,23 +113,19 @@ pub(super) fn make_rows(places: &Places, environments: &mut Environments, argume
     Ok(())
 }
 
-/// Brings the pages of all files of a folder where a task wants them.
-pub(super) fn place_pages(folder: &Path, pages: Pages) -> anyhow::Result<()> {
-    if pages == Pages::AsTheyAre {
-        return Ok(());
-    }
+/// Drops the pages of all files of a folder from memory. Others may be dropped by the system at any time, so what comes from the disk is
+/// stated with every figure.
+pub(super) fn drop_pages(folder: &Path) -> anyhow::Result<()> {
     for entry in fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
         let path = entry?.path();
         if path.is_dir() {
-            place_pages(&path, pages)?;
+            drop_pages(&path)?;
             continue;
         }
-        let placed = File::open(&path).and_then(|mut file| match pages {
-            // A page that was written and isn't on the disk yet would stay.
-            Pages::Dropped => file.sync_data().and_then(|()| Ok(fadvise(&file, 0, None, Advice::DontNeed)?)),
-            Pages::Read | Pages::AsTheyAre => io::copy(&mut file, &mut io::sink()).map(drop),
-        });
-        placed.with_context(|| format!("cannot place the pages of {}", path.display()))?;
+        // A page that was written and isn't on the disk yet would stay.
+        let file = File::open(&path).and_then(|file| file.sync_data().map(|()| file));
+        let dropped = file.and_then(|file| Ok(fadvise(&file, 0, None, Advice::DontNeed)?));
+        dropped.with_context(|| format!("cannot drop the pages of {}", path.display()))?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 
 use super::environments::Environments;
-use super::loader::{format_folder, place_pages};
+use super::loader::{drop_pages, format_folder};
 use super::systems::{System, Task, Unit};
 use super::{Arguments, Places, Row, tokens};
 
@@ -184,7 +184,9 @@ fn leave_out_other_sums(entrants: &mut Vec<Entrant>) {
 }
 
 fn measure(places: &Places, task: &Task, entrant: &Entrant) -> anyhow::Result<Measured> {
-    place_pages(&input(places, task, entrant), task.pages)?;
+    if task.is_from_disk {
+        drop_pages(&input(places, task, entrant))?;
+    }
     let start = Instant::now();
     let output = run_entrant(places, task, task.name, entrant)?;
     let measured: Measured = serde_json::from_str(&output).with_context(|| format!("no result in {output:?}"))?;
@@ -279,40 +281,7 @@ fn note(task: &Task, entrant: &Entrant) -> String {
         values.sort_unstable_by(f64::total_cmp);
         middle(&values)
     };
-    let also = |unit: Unit| median(&|one| value(unit, one));
-    let documents = || {
-        let megabytes = last.n_bytes as f64 / 1e6;
-        format!("{} documents, {megabytes:.1} MB", last.n_documents)
-    };
-    let mut note = match task.unit {
-        Unit::Megabytes => {
-            let other = also(Unit::Documents);
-            format!("{}; {other:.0} documents/s; peak {:.0} MiB", documents(), last.peak_mib)
-        }
-        Unit::Pages | Unit::Documents => {
-            let other = also(Unit::Megabytes);
-            format!("{}; {other:.2} MB/s; peak {:.0} MiB", documents(), last.peak_mib)
-        }
-        Unit::Tokens => format!("{:.0} M tokens/s by the clock", also(Unit::TokensByTheClock)),
-        Unit::TokensByTheClock => {
-            let (other, read) = (also(Unit::Tokens), median(&|one| one.megabytes_read));
-            format!("{other:.0} M tokens per CPU-second; {read:.0} MB from the disk")
-        }
-        Unit::Milliseconds => {
-            let (cpu, process) = (median(&|one| 1e3 * one.cpu_seconds), median(&|one| one.process_seconds));
-            let read = median(&|one| one.megabytes_read);
-            format!(
-                "{cpu:.1} ms of CPU time; {read:.1} MB from the disk; {process:.2} s from start to end of the process"
-            )
-        }
-        Unit::PeakMemory | Unit::AnonymousMemory => {
-            format!(
-                "peak {:.0} MiB, at the end {:.0} MiB anonymous",
-                also(Unit::PeakMemory),
-                also(Unit::AnonymousMemory)
-            )
-        }
-    };
+    let mut note = figures(task.unit, last, &median);
     if last.seconds_to_read > 0.0 {
         let rate = median(&|one| one.n_bytes as f64 / 1e6 / (one.cpu_seconds + one.seconds_to_read));
         note.push_str(&format!("; with reading the JSON lines {rate:.1} MB/s"));
@@ -321,6 +290,29 @@ fn note(task: &Task, entrant: &Entrant) -> String {
         note.push_str(&format!("; {more}"));
     }
     note
+}
+
+/// What else was measured.
+fn figures(unit: Unit, last: &Measured, median: &dyn Fn(&dyn Fn(&Measured) -> f64) -> f64) -> String {
+    let also = |unit: Unit| median(&|one| value(unit, one));
+    let documents = format!("{} documents, {:.1} MB", last.n_documents, last.n_bytes as f64 / 1e6);
+    let from_disk = format!("{:.1} MB from the disk", median(&|one| one.megabytes_read));
+    match unit {
+        Unit::Megabytes => {
+            format!("{documents}; {:.0} documents/s; peak {:.0} MiB", also(Unit::Documents), last.peak_mib)
+        }
+        Unit::Pages | Unit::Documents => {
+            format!("{documents}; {:.2} MB/s; peak {:.0} MiB", also(Unit::Megabytes), last.peak_mib)
+        }
+        Unit::Tokens => format!("{:.0} M tokens/s by the clock; {from_disk}", also(Unit::TokensByTheClock)),
+        Unit::TokensByTheClock => format!("{:.0} M tokens per CPU-second; {from_disk}", also(Unit::Tokens)),
+        Unit::Milliseconds => {
+            let (cpu, process) = (median(&|one| 1e3 * one.cpu_seconds), median(&|one| one.process_seconds));
+            format!("{cpu:.1} ms of CPU time; {from_disk}; {process:.2} s from start to end of the process")
+        }
+        Unit::PeakMemory => format!("{:.0} MiB anonymous at the end", also(Unit::AnonymousMemory)),
+        Unit::AnonymousMemory => format!("{:.0} MiB resident at most", also(Unit::PeakMemory)),
+    }
 }
 
 fn middle(sorted: &[f64]) -> f64 {

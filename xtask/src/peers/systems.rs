@@ -26,18 +26,8 @@ pub(super) struct Task {
     pub(super) runs: usize,
     /// Whose tokens are compared with ours, in words, if any are.
     pub(super) compared: Option<&'static str>,
-    pub(super) pages: Pages,
-}
-
-/// Where the pages of a system's input are when its process starts.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pages {
-    /// Wherever they were left.
-    AsTheyAre,
-    /// On the disk alone.
-    Dropped,
-    /// In memory.
-    Read,
+    /// Whether the pages of a system's input are dropped from memory before its process starts.
+    pub(super) is_from_disk: bool,
 }
 
 /// What is stated: amounts in a CPU-second unless it says otherwise.

@@ -2,7 +2,7 @@
 
 use super::Places;
 use super::measure::run_ours;
-use super::systems::{ALL, Contest, Pages, RUNS, System, Task, Unit};
+use super::systems::{ALL, Contest, RUNS, System, Task, Unit};
 
 pub(super) static TOKENIZE: Contest = Contest {
     name: "tokenize",
@@ -39,13 +39,13 @@ const TASKS: [Task; 7] = [
         // Minutes.
         runs: 1,
         compared: Some("the Chinese ones by the vocabulary that moso trained"),
-        pages: Pages::AsTheyAre,
+        is_from_disk: false,
     },
 ];
 
 const fn encoding(name: &'static str, input: &'static str) -> Task {
     let compared = Some("all of them");
-    Task { name, input, unit: Unit::Megabytes, runs: RUNS, compared, pages: Pages::AsTheyAre }
+    Task { name, input, unit: Unit::Megabytes, runs: RUNS, compared, is_from_disk: false }
 }
 
 const DRIVER: &str = "tokenizers_driver.py";
