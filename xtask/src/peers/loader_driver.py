@@ -1,11 +1,13 @@
 """Drives the loaders: the same packed rows from each rival's own format, in order where it has one, 16 rows a batch.
 
 Called as `loader_driver.py SYSTEM TASK FOLDER MEGABYTES SCRATCH`; what the tasks do stands in `trainer/examples/load.rs`, which does the same
-for ours. FOLDER holds the system's format; `rows` makes it of memmap/rows.bin beside it, a plain file of `u32`. A rival is a function that
-opens its folder and returns what gives the batches from a row on; modules are imported before the clock starts.
+for ours. FOLDER holds the system's format; `rows` makes it of memmap/rows.bin beside it, a plain file of `u32`, and adds up the ids of all batches
+to see that they are the same. A rival is a function that opens its folder and returns what gives the batches from a row on; modules are
+imported before the clock starts. A slow rival gives only the first batches of a pass, MEGABYTES of them.
 """
 import dataclasses
 import importlib.metadata
+import itertools
 import json
 import pathlib
 import shutil
@@ -305,7 +307,7 @@ class Clock:
     def __init__(self):
         self.wall, self.cpu, self.n_bytes_read = time.perf_counter(), time.process_time(), bytes_read()
 
-    def report(self, rival, n_rows, total=0):
+    def report(self, rival, n_rows):
         result = {
             "n_documents": n_rows,
             "n_bytes": n_rows * ROW * 4,
@@ -314,7 +316,6 @@ class Clock:
             "megabytes_read": (bytes_read() - self.n_bytes_read) / 1e6,
             "peak_mib": field("/proc/self/status", "VmHWM:") / 1024,
             "anonymous_mib": field("/proc/self/status", "RssAnon:") / 1024,
-            "sum": total,
             "version": importlib.metadata.version(rival.package),
             "remark": rival.how,
         }
@@ -325,38 +326,42 @@ def bytes_read():
     return field("/proc/self/io", "read_bytes:")
 
 
-def make_rows(rival, folder):
-    if folder.is_dir():
-        return
-    # Made beside it under another name: what has the right name is whole.
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    rival.write(partial)
-    partial.rename(folder)
+def make_rows(rival, system, folder):
+    if not folder.is_dir():
+        # Made beside it under another name: what has the right name is whole.
+        partial = folder.with_name(f"{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        rival.write(partial)
+        partial.rename(folder)
+    marker = folder.with_name(f"{system}.checked")
+    if not marker.exists():
+        found, expected = sum(int(batch.sum()) for batch in rival.open(folder)(0)), int(plain_rows(folder).sum())
+        assert found == expected, f"the ids of {system} add up to {found} and not to {expected}"
+        marker.touch()
 
 
-def take_all(rival, folder):
-    clock = Clock()
-    staging, batches = Staging(), rival.open(folder)
+def take_all(batches, n_batches, take):
     n_rows = 0
-    for batch in batches(0):
-        staging.take(batch)
+    for batch in itertools.islice(batches(0), n_batches):
+        take(batch)
         n_rows += len(batch)
+    return n_rows
+
+
+def take_once(rival, folder, n_batches):
+    clock = Clock()
+    n_rows = take_all(rival.open(folder), n_batches, Staging().take)
     clock.report(rival, n_rows)
 
 
-def take_again(rival, folder, is_taken):
+def take_again(rival, folder, n_batches, is_taken):
     batches = rival.open(folder)
-    total = sum(int(batch.sum()) for batch in batches(0))
-    staging = Staging()
-    take = staging.take if is_taken else len
+    take = Staging().take
+    take_all(batches, n_batches, take)
     clock = Clock()
-    n_rows = 0
-    for batch in batches(0):
-        take(batch)
-        n_rows += len(batch)
-    clock.report(rival, n_rows, total)
+    n_rows = take_all(batches, n_batches, take if is_taken else len)
+    clock.report(rival, n_rows)
 
 
 def read_once(folder):
@@ -374,21 +379,22 @@ def take_first(rival, folder, percent):
     clock.report(rival, BATCH)
 
 
-def main(system, task, folder, _megabytes, _scratch):
+def main(system, task, folder, megabytes, _scratch):
     folder, rival = pathlib.Path(folder), RIVALS[system]
+    n_batches = min(N_ROWS // BATCH, int(float(megabytes) * 1e6 / (BATCH * ROW * 4)))
     torch.set_num_threads(1)
     rival.imports()
     if task == "rows":
-        make_rows(rival, folder)
+        make_rows(rival, system, folder)
         print("{}")
     elif task in PERCENT:
         if task.startswith("resume"):
             read_once(folder)
         take_first(rival, folder, PERCENT[task])
     elif task in ("tokens-warm", "tokens-untouched"):
-        take_again(rival, folder, is_taken=task == "tokens-warm")
+        take_again(rival, folder, n_batches, is_taken=task == "tokens-warm")
     else:
-        take_all(rival, folder)
+        take_once(rival, folder, n_batches)
 
 
 if __name__ == "__main__":

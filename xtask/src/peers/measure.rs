@@ -41,15 +41,13 @@ struct Measured {
     version: String,
     #[serde(default)]
     remark: String,
-    /// Of the loader: what the clock says, what came from the disk, what is no page of a file, and the sum of all ids.
+    /// Of the loader: what the clock says, what came from the disk, and what is no page of a file.
     #[serde(default)]
     wall_seconds: f64,
     #[serde(default)]
     megabytes_read: f64,
     #[serde(default)]
     anonymous_mib: f64,
-    #[serde(default)]
-    sum: i64,
     /// From the start of the process to its end.
     #[serde(skip)]
     process_seconds: f64,
@@ -135,7 +133,6 @@ fn measure_task(
         });
     }
     compare(places, task, &mut entrants)?;
-    leave_out_other_sums(&mut entrants);
     Ok(entrants.iter().map(|entrant| row(task, entrant)).collect())
 }
 
@@ -168,19 +165,6 @@ fn compare(places: &Places, task: &Task, entrants: &mut [Entrant]) -> anyhow::Re
     }
     tokens::forget(places, OURS);
     Ok(())
-}
-
-/// Where the tokens were added up, a rival that read others than ours was measured at something else.
-fn leave_out_other_sums(entrants: &mut Vec<Entrant>) {
-    let sums = |entrant: &Entrant| entrant.measured.iter().map(|measured| measured.sum).collect::<Vec<_>>();
-    let Some(ours) = entrants.first().map(sums) else { return };
-    entrants.retain(|entrant| {
-        let is_same = sums(entrant) == ours;
-        if !is_same {
-            println!("{} is left out: its ids add up to {:?}, ours to {ours:?}", entrant.name(), sums(entrant));
-        }
-        is_same
-    });
 }
 
 fn measure(places: &Places, task: &Task, entrant: &Entrant) -> anyhow::Result<Measured> {
@@ -296,6 +280,7 @@ fn note(task: &Task, entrant: &Entrant) -> String {
 fn figures(unit: Unit, last: &Measured, median: &dyn Fn(&dyn Fn(&Measured) -> f64) -> f64) -> String {
     let also = |unit: Unit| median(&|one| value(unit, one));
     let documents = format!("{} documents, {:.1} MB", last.n_documents, last.n_bytes as f64 / 1e6);
+    let rows = format!("{} rows", last.n_documents);
     let from_disk = format!("{:.1} MB from the disk", median(&|one| one.megabytes_read));
     match unit {
         Unit::Megabytes => {
@@ -304,14 +289,14 @@ fn figures(unit: Unit, last: &Measured, median: &dyn Fn(&dyn Fn(&Measured) -> f6
         Unit::Pages | Unit::Documents => {
             format!("{documents}; {:.2} MB/s; peak {:.0} MiB", also(Unit::Megabytes), last.peak_mib)
         }
-        Unit::Tokens => format!("{:.0} M tokens/s by the clock; {from_disk}", also(Unit::TokensByTheClock)),
-        Unit::TokensByTheClock => format!("{:.0} M tokens per CPU-second; {from_disk}", also(Unit::Tokens)),
+        Unit::Tokens => format!("{rows}; {:.0} M tokens/s by the clock; {from_disk}", also(Unit::TokensByTheClock)),
+        Unit::TokensByTheClock => format!("{rows}; {:.0} M tokens per CPU-second; {from_disk}", also(Unit::Tokens)),
         Unit::Milliseconds => {
             let (cpu, process) = (median(&|one| 1e3 * one.cpu_seconds), median(&|one| one.process_seconds));
             format!("{cpu:.1} ms of CPU time; {from_disk}; {process:.2} s from start to end of the process")
         }
-        Unit::PeakMemory => format!("{:.0} MiB anonymous at the end", also(Unit::AnonymousMemory)),
-        Unit::AnonymousMemory => format!("{:.0} MiB resident at most", also(Unit::PeakMemory)),
+        Unit::PeakMemory => format!("{rows}; {:.0} MiB anonymous at the end", also(Unit::AnonymousMemory)),
+        Unit::AnonymousMemory => format!("{rows}; {:.0} MiB resident at most", also(Unit::PeakMemory)),
     }
 }
 
