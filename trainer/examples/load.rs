@@ -1,7 +1,8 @@
 //! Our side of `cargo xtask peers loader`: one task in a fresh process, times, memory and counts as one line of JSON.
 //!
-//! `load TASK FOLDER SCRATCH`, where FOLDER holds packed rows. A batch is the next rows in order as an int32 tensor over the mapped file.
-//! It is taken when each of its tokens has been copied into a tensor that is used again and again, as a batch is staged for a GPU.
+//! `load TASK FOLDER SCRATCH`, where FOLDER holds packed rows. A batch is the next rows in order as an int32 tensor over
+//! the mapped file. It is taken when each of its tokens has been copied into a tensor that is used again and again, as a
+//! batch is staged for a GPU.
 //!
 //! ```text
 //! tokens-cold       takes all batches, from opening the folder on
@@ -10,7 +11,7 @@
 //! first-batch       opens the folder and takes one batch at 61.8 % of the rows
 //! resume, resume-1, resume-50  the same at 99, 1 and 50 %, after reading all files once
 //! memory, memory-anonymous     takes all batches
-//! rows              measures nothing: packs SCRATCH/tokens-moso.bin as FOLDER and writes the same rows beside it, as memmap/rows.bin
+//! rows              measures nothing: packs SCRATCH/tokens-moso.bin as FOLDER, and beside it as memmap/rows.bin
 //! ```
 #![expect(clippy::print_stdout, reason = "the result is read from there")]
 
@@ -247,7 +248,7 @@ fn segment(index: usize, doc_offset: usize, row_start: usize, len: usize) -> Out
     })
 }
 
-/// Reads a file of `u32`, little-endian: for each document the number of its tokens and their ids. Leaves out empty documents.
+/// Reads a file of `u32`, little-endian: for each document the number of its tokens and their ids. Leaves out the empty.
 fn read_documents(path: &Path) -> Outcome<Vec<Vec<u32>>> {
     let bytes = fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     let (numbers, _) = bytes.as_chunks::<4>();

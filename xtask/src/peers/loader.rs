@@ -1,7 +1,8 @@
-//! The loader's tasks and rivals, the rows that all of them load, and where the pages of these are when a process starts.
+//! The loader's tasks and rivals, the rows that all of them load, and the pages of these that are dropped from memory.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::Context;
 use rustix::fs::{Advice, fadvise};
@@ -15,20 +16,23 @@ pub(super) static LOADER: Contest = Contest {
     name: "loader",
     title: "The loader beside its rivals",
     about: "\
-All load the same 131,072 rows of 2,049 tokens, 1.07 GB as 32-bit integers: the English and Chinese documents of the other comparisons by
-cl100k_base, one after the other, cut, and repeated until there are enough. Each has them in its own format. A batch is 16 rows as one
-tensor, in the order of the file unless the note says otherwise; a fresh process on one thread for each run, the systems in turns. The ids of
-all batches of a pass add up to the same number for all systems.
+All load the same 131,072 rows of 2,049 tokens, 1.07 GB as 32-bit integers: the English and Chinese documents of the
+other comparisons by cl100k_base, one after the other, cut, and repeated until there are enough. Each has them in its
+own format. A batch is 16 rows as one tensor, in the order of the file unless the note says otherwise; a fresh process
+on one thread for each run, the systems in turns. The ids of all batches of a pass add up to the same number for all
+systems. Slow ones are measured at the first batches of a pass; the note says how many rows.
 
-A tensor over a mapped file costs nothing until it is read. So a batch counts when each of its tokens has been copied into a tensor of its
-type that is used again and again, as a batch is staged for a GPU; tokens-untouched is the same without that copy, and compares the cost of
-a call. tokens-cold is by the clock from opening the folder on, after the pages of its files were dropped from memory; tokens-warm and
-tokens-untouched are per second of CPU time, all threads together, in a second pass of the same process.
+A tensor over a mapped file costs nothing until it is read. So a batch counts when each of its tokens has been copied
+into a tensor of its type that is used again and again, as a batch is staged for a GPU; tokens-untouched is the same
+without that copy, and compares the cost of a call. tokens-cold is by the clock from opening the folder on, after the
+pages of its files were dropped from memory; tokens-warm and tokens-untouched are per second of CPU time, all threads
+together, in a second pass of the same process.
 
-first-batch, resume: from the call that opens the data to the first batch, imports not counted; first-batch at 61.8 % of the rows with the
-pages dropped, resume at 99, 1 and 50 % after the process has read all of its files once. memory and memory-anonymous: the most that was resident in a pass over
-everything, and what of it was not pages of files at the end; the systems but ours have Python and its packages among it. Where lower is
-better, \"of ours\" above 1 is worse than ours.
+first-batch, resume: from the call that opens the data to the first batch by the clock, imports not counted;
+first-batch at 61.8 % of the rows with the pages dropped, resume, resume-1 and resume-50 at 99, 1 and 50 % after the
+process has read all of its files once. memory and memory-anonymous: the most that was resident in a pass over
+everything, and what of it was not pages of files at the end; all but ours have Python and its packages among it.
+Where lower is better, \"of ours\" above 1 is worse than ours.
 
 How each rival is called, and why so, is in `xtask/src/peers/loader_driver.py`.
 ",
@@ -69,8 +73,8 @@ const QUICK: [(&str, f64); 9] = [
     ("memory-anonymous", ALL_ROWS),
 ];
 
-/// For those that take a second for a hundred megabytes: a part of them, and it is not asked what a batch costs that nobody touches, since
-/// they touch it themselves. Memory that fills up with a mapped file is that after all of it.
+/// For those that take seconds for a hundred megabytes: a part of them, but for memory, which fills up with a mapped file.
+/// What a batch costs that nobody touches is not asked, since they touch it themselves.
 const SLOW: [(&str, f64); 8] = [
     ("tokens-cold", 200.0),
     ("tokens-warm", 200.0),
@@ -114,20 +118,20 @@ pub(super) fn make_rows(places: &Places, environments: &mut Environments, argume
         println!("packing the rows (a minute, 1.1 GB for each format)");
         let encode = build_example(places.root, "encode")?;
         let documents = places.inputs.join("pipeline.jsonl.zst");
-        last_line(std::process::Command::new(encode).arg("pipeline-tokens").arg(documents).arg(&places.scratch))?;
+        last_line(Command::new(encode).arg("pipeline-tokens").arg(documents).arg(&places.scratch))?;
         run_ours(places, "rows", &ours)?;
         super::tokens::forget(places, OURS);
     }
     for system in places.contest.systems.iter().filter(|system| arguments.wants_system(system.name)) {
-        if let Ok(python) = environments.python(system.environment) {
-            run_driver(places, system, &python, "rows", &format_folder(&folder, system.name), ALL_ROWS)?;
-        }
+        let Ok(python) = environments.python(system.environment) else { continue };
+        let written = run_driver(places, system, &python, "rows", &format_folder(&folder, system.name), ALL_ROWS);
+        written.with_context(|| format!("{} cannot be given the rows: leave it out with --system", system.name))?;
     }
     Ok(())
 }
 
-/// Drops the pages of all files of a folder from memory. Others may be dropped by the system at any time, so what comes from the disk is
-/// stated with every figure.
+/// Drops the pages of all files of a folder from memory. The system may drop others at any time, so what comes from the
+/// disk is stated beside every time.
 pub(super) fn drop_pages(folder: &Path) -> anyhow::Result<()> {
     for entry in fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
         let path = entry?.path();

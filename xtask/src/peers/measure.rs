@@ -260,14 +260,9 @@ fn value(unit: Unit, measured: &Measured) -> f64 {
 fn note(task: &Task, entrant: &Entrant) -> String {
     let measured = &entrant.measured;
     let last = &measured[measured.len() - 1];
-    let median = |value: &dyn Fn(&Measured) -> f64| {
-        let mut values: Vec<f64> = measured.iter().map(value).collect();
-        values.sort_unstable_by(f64::total_cmp);
-        middle(&values)
-    };
-    let mut note = figures(task.unit, last, &median);
+    let mut note = figures(task.unit, measured);
     if last.seconds_to_read > 0.0 {
-        let rate = median(&|one| one.n_bytes as f64 / 1e6 / (one.cpu_seconds + one.seconds_to_read));
+        let rate = median(measured, |one| one.n_bytes as f64 / 1e6 / (one.cpu_seconds + one.seconds_to_read));
         note.push_str(&format!("; with reading the JSON lines {rate:.1} MB/s"));
     }
     for more in [&last.remark, &entrant.compared].into_iter().filter(|more| !more.is_empty()) {
@@ -277,11 +272,12 @@ fn note(task: &Task, entrant: &Entrant) -> String {
 }
 
 /// What else was measured.
-fn figures(unit: Unit, last: &Measured, median: &dyn Fn(&dyn Fn(&Measured) -> f64) -> f64) -> String {
-    let also = |unit: Unit| median(&|one| value(unit, one));
+fn figures(unit: Unit, measured: &[Measured]) -> String {
+    let last = &measured[measured.len() - 1];
+    let also = |unit: Unit| median(measured, |one| value(unit, one));
     let documents = format!("{} documents, {:.1} MB", last.n_documents, last.n_bytes as f64 / 1e6);
     let rows = format!("{} rows", last.n_documents);
-    let from_disk = format!("{:.1} MB from the disk", median(&|one| one.megabytes_read));
+    let from_disk = format!("{:.1} MB from the disk", median(measured, |one| one.megabytes_read));
     match unit {
         Unit::Megabytes => {
             format!("{documents}; {:.0} documents/s; peak {:.0} MiB", also(Unit::Documents), last.peak_mib)
@@ -292,12 +288,19 @@ fn figures(unit: Unit, last: &Measured, median: &dyn Fn(&dyn Fn(&Measured) -> f6
         Unit::Tokens => format!("{rows}; {:.0} M tokens/s by the clock; {from_disk}", also(Unit::TokensByTheClock)),
         Unit::TokensByTheClock => format!("{rows}; {:.0} M tokens per CPU-second; {from_disk}", also(Unit::Tokens)),
         Unit::Milliseconds => {
-            let (cpu, process) = (median(&|one| 1e3 * one.cpu_seconds), median(&|one| one.process_seconds));
+            let (cpu, process) =
+                (median(measured, |one| 1e3 * one.cpu_seconds), median(measured, |one| one.process_seconds));
             format!("{cpu:.1} ms of CPU time; {from_disk}; {process:.2} s from start to end of the process")
         }
         Unit::PeakMemory => format!("{rows}; {:.0} MiB anonymous at the end", also(Unit::AnonymousMemory)),
         Unit::AnonymousMemory => format!("{rows}; {:.0} MiB resident at most", also(Unit::PeakMemory)),
     }
+}
+
+fn median(measured: &[Measured], value: impl Fn(&Measured) -> f64) -> f64 {
+    let mut values: Vec<f64> = measured.iter().map(value).collect();
+    values.sort_unstable_by(f64::total_cmp);
+    middle(&values)
 }
 
 fn middle(sorted: &[f64]) -> f64 {
