@@ -5,12 +5,13 @@
 //! does not install, or fails, is named and left out. Slow rivals get a part of the documents: a prefix of a fixed shuffle.
 //!
 //! Beside the times, the same run compares what comes out. Ingest: each published quality rule document by document with datatrove's,
-//! and the text of web pages with what was expected of them. Tokenize: every id of every document.
+//! and the text of web pages with what was expected of them. Tokenize: every id of every document. Loader: the sum of all ids.
 
 mod decisions;
 mod environments;
 mod extraction;
 mod ingest;
+mod loader;
 mod measure;
 mod quote;
 mod systems;
@@ -60,6 +61,8 @@ enum Stage {
     Ingest,
     /// Text to tokens, training a vocabulary
     Tokenize,
+    /// Packed rows to batches
+    Loader,
 }
 
 /// One line of the result: what a system reached on a task.
@@ -98,6 +101,7 @@ impl Stage {
         match self {
             Stage::Ingest => &ingest::INGEST,
             Stage::Tokenize => &tokenize::TOKENIZE,
+            Stage::Loader => &loader::LOADER,
         }
     }
 }
@@ -120,24 +124,31 @@ impl Arguments {
 pub(crate) fn run(root: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     let contest = arguments.stage.contest();
     let folder = root.join("out/peers");
+    fs::create_dir_all(folder.join("scratch")).with_context(|| format!("cannot create {}", folder.display()))?;
+    let ours = match arguments.runs {
+        Some(0) => PathBuf::new(),
+        _ => build_example(root, contest.example)?,
+    };
     let places = Places {
         root,
         contest,
         inputs: folder.join("inputs"),
         scratch: folder.join("scratch"),
         drivers: root.join("xtask/src/peers"),
-        ours: crate::target_folder(root)?.join("debug/examples").join(contest.example),
+        ours,
         folder,
     };
-    fs::create_dir_all(&places.scratch).with_context(|| format!("cannot create {}", places.scratch.display()))?;
     if arguments.runs != Some(0) {
-        crate::cargo(root, &["build", "--package", contest.package, "--example", contest.example])?;
         let mut environments = Environments::new(&places.folder);
         make_inputs(&places, &mut environments, arguments.corpus.as_deref())?;
         match arguments.stage {
             Stage::Ingest => run_ingest(&places, &mut environments, arguments)?,
             Stage::Tokenize => {
                 tokenize::write_vocabulary(&places)?;
+                measure::measure_all(&places, &mut environments, arguments)?;
+            }
+            Stage::Loader => {
+                loader::make_rows(&places, &mut environments, arguments)?;
                 measure::measure_all(&places, &mut environments, arguments)?;
             }
         }
@@ -151,6 +162,12 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> anyhow::Result<()> {
         quote::write(&places, &report)?;
     }
     Ok(())
+}
+
+/// Builds one of our measuring programs. With the features of the whole workspace, so that what is built for daily work serves.
+fn build_example(root: &Path, example: &str) -> anyhow::Result<PathBuf> {
+    crate::cargo(root, &["build", "--workspace", "--example", example])?;
+    Ok(crate::target_folder(root)?.join("debug/examples").join(example))
 }
 
 fn run_ingest(places: &Places, environments: &mut Environments, arguments: &Arguments) -> anyhow::Result<()> {

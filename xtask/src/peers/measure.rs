@@ -3,11 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
 use super::environments::Environments;
+use super::loader::{drop_pages, format_folder};
 use super::systems::{System, Task, Unit};
 use super::{Arguments, Places, Row, tokens};
 
@@ -39,6 +41,16 @@ struct Measured {
     version: String,
     #[serde(default)]
     remark: String,
+    /// Of the loader: what the clock says, what came from the disk, and what is no page of a file.
+    #[serde(default)]
+    wall_seconds: f64,
+    #[serde(default)]
+    megabytes_read: f64,
+    #[serde(default)]
+    anonymous_mib: f64,
+    /// From the start of the process to its end.
+    #[serde(skip)]
+    process_seconds: f64,
 }
 
 /// A system that takes part in a task.
@@ -156,13 +168,24 @@ fn compare(places: &Places, task: &Task, entrants: &mut [Entrant]) -> anyhow::Re
 }
 
 fn measure(places: &Places, task: &Task, entrant: &Entrant) -> anyhow::Result<Measured> {
+    if task.is_from_disk {
+        drop_pages(&input(places, task, entrant))?;
+    }
+    let start = Instant::now();
     let output = run_entrant(places, task, task.name, entrant)?;
-    serde_json::from_str(&output).with_context(|| format!("no result in {output:?}"))
+    let measured: Measured = serde_json::from_str(&output).with_context(|| format!("no result in {output:?}"))?;
+    Ok(Measured { process_seconds: start.elapsed().as_secs_f64(), ..measured })
+}
+
+/// The input of a task: a file, or of a folder the system's own part.
+fn input(places: &Places, task: &Task, entrant: &Entrant) -> PathBuf {
+    let input = places.inputs.join(task.input);
+    if input.is_dir() { format_folder(&input, entrant.name()) } else { input }
 }
 
 /// Runs an entrant's program on the input of a task, under the task's name or another. Returns its last line.
 fn run_entrant(places: &Places, task: &Task, name: &str, entrant: &Entrant) -> anyhow::Result<String> {
-    let input = places.inputs.join(task.input);
+    let input = input(places, task, entrant);
     match entrant.system {
         None => run_ours(places, name, &input),
         Some(system) => run_driver(places, system, &entrant.python, name, &input, entrant.megabytes),
@@ -204,14 +227,7 @@ pub(super) fn last_line(command: &mut Command) -> anyhow::Result<String> {
 }
 
 fn row(task: &Task, entrant: &Entrant) -> Row {
-    let rate = |measured: &Measured| {
-        let amount = match task.unit {
-            Unit::Pages | Unit::Documents => measured.n_documents as f64,
-            Unit::Megabytes => measured.n_bytes as f64 / 1e6,
-        };
-        amount / measured.cpu_seconds
-    };
-    let mut rates: Vec<f64> = entrant.measured.iter().map(rate).collect();
+    let mut rates: Vec<f64> = entrant.measured.iter().map(|measured| value(task.unit, measured)).collect();
     rates.sort_unstable_by(f64::total_cmp);
     let last = entrant.measured.last().expect("an entrant that failed is left out, and there is at least one round");
     Row {
@@ -219,7 +235,7 @@ fn row(task: &Task, entrant: &Entrant) -> Row {
         system: entrant.name().to_owned(),
         version: last.version.clone(),
         unit: task.unit.name().to_owned(),
-        better: "higher".to_owned(),
+        better: task.unit.better().to_owned(),
         median: rounded(middle(&rates)),
         min: rounded(rates[0]),
         max: rounded(rates[rates.len() - 1]),
@@ -228,32 +244,63 @@ fn row(task: &Task, entrant: &Entrant) -> Row {
     }
 }
 
+fn value(unit: Unit, measured: &Measured) -> f64 {
+    let megatokens = measured.n_bytes as f64 / 4e6;
+    match unit {
+        Unit::Pages | Unit::Documents => measured.n_documents as f64 / measured.cpu_seconds,
+        Unit::Megabytes => measured.n_bytes as f64 / 1e6 / measured.cpu_seconds,
+        Unit::Tokens => megatokens / measured.cpu_seconds,
+        Unit::TokensByTheClock => megatokens / measured.wall_seconds,
+        Unit::Milliseconds => 1e3 * measured.wall_seconds,
+        Unit::PeakMemory => measured.peak_mib,
+        Unit::AnonymousMemory => measured.anonymous_mib,
+    }
+}
+
 fn note(task: &Task, entrant: &Entrant) -> String {
     let measured = &entrant.measured;
     let last = &measured[measured.len() - 1];
-    let megabytes = last.n_bytes as f64 / 1e6;
-    let median = |value: &dyn Fn(&Measured) -> f64| {
-        let mut values: Vec<f64> = measured.iter().map(value).collect();
-        values.sort_unstable_by(f64::total_cmp);
-        middle(&values)
-    };
-    let other = match task.unit {
-        Unit::Megabytes => {
-            format!("{:.0} documents/s", median(&|one| one.n_documents as f64 / one.cpu_seconds))
-        }
-        Unit::Pages | Unit::Documents => {
-            format!("{:.2} MB/s", median(&|one| one.n_bytes as f64 / 1e6 / one.cpu_seconds))
-        }
-    };
-    let mut note = format!("{} documents, {megabytes:.1} MB; {other}; peak {:.0} MiB", last.n_documents, last.peak_mib);
+    let mut note = figures(task.unit, measured);
     if last.seconds_to_read > 0.0 {
-        let rate = median(&|one| one.n_bytes as f64 / 1e6 / (one.cpu_seconds + one.seconds_to_read));
+        let rate = median(measured, |one| one.n_bytes as f64 / 1e6 / (one.cpu_seconds + one.seconds_to_read));
         note.push_str(&format!("; with reading the JSON lines {rate:.1} MB/s"));
     }
     for more in [&last.remark, &entrant.compared].into_iter().filter(|more| !more.is_empty()) {
         note.push_str(&format!("; {more}"));
     }
     note
+}
+
+/// What else was measured.
+fn figures(unit: Unit, measured: &[Measured]) -> String {
+    let last = &measured[measured.len() - 1];
+    let also = |unit: Unit| median(measured, |one| value(unit, one));
+    let documents = format!("{} documents, {:.1} MB", last.n_documents, last.n_bytes as f64 / 1e6);
+    let rows = format!("{} rows", last.n_documents);
+    let from_disk = format!("{:.1} MB from the disk", median(measured, |one| one.megabytes_read));
+    match unit {
+        Unit::Megabytes => {
+            format!("{documents}; {:.0} documents/s; peak {:.0} MiB", also(Unit::Documents), last.peak_mib)
+        }
+        Unit::Pages | Unit::Documents => {
+            format!("{documents}; {:.2} MB/s; peak {:.0} MiB", also(Unit::Megabytes), last.peak_mib)
+        }
+        Unit::Tokens => format!("{rows}; {:.0} M tokens/s by the clock; {from_disk}", also(Unit::TokensByTheClock)),
+        Unit::TokensByTheClock => format!("{rows}; {:.0} M tokens per CPU-second; {from_disk}", also(Unit::Tokens)),
+        Unit::Milliseconds => {
+            let (cpu, process) =
+                (median(measured, |one| 1e3 * one.cpu_seconds), median(measured, |one| one.process_seconds));
+            format!("{cpu:.1} ms of CPU time; {from_disk}; {process:.2} s from start to end of the process")
+        }
+        Unit::PeakMemory => format!("{rows}; {:.0} MiB anonymous at the end", also(Unit::AnonymousMemory)),
+        Unit::AnonymousMemory => format!("{rows}; {:.0} MiB resident at most", also(Unit::PeakMemory)),
+    }
+}
+
+fn median(measured: &[Measured], value: impl Fn(&Measured) -> f64) -> f64 {
+    let mut values: Vec<f64> = measured.iter().map(value).collect();
+    values.sort_unstable_by(f64::total_cmp);
+    middle(&values)
 }
 
 fn middle(sorted: &[f64]) -> f64 {

@@ -17,14 +17,13 @@ use super::{Places, Row};
 pub(super) fn speeds(places: &Places) -> anyhow::Result<String> {
     let rows = read_rows(places)?;
     let mut report = String::from(
-        "\n## Speed\n\n| task | system | version | per CPU-second | median | least | most | of ours | runs | note |\n",
+        "\n## Speed\n\n| task | system | version | unit | median | least | most | of ours | runs | note |\n",
     );
     report.push_str("| --- | --- | --- | --- | --: | --: | --: | --: | --: | --- |\n");
     for row in &rows {
         let ours = rows.iter().find(|ours| ours.task == row.task && ours.system == OURS);
         let share = ours.map_or_else(String::new, |ours| format!("{:.3}", row.median / ours.median));
         let Row { task, system, version, unit, median, min, max, runs, note, .. } = row;
-        let unit = unit.trim_end_matches("/s");
         writeln!(
             report,
             "| {task} | {system} | {version} | {unit} | {median} | {min} | {max} | {share} | {runs} | {note} |"

@@ -8,8 +8,7 @@ pub(super) struct Contest {
     pub(super) title: &'static str,
     /// What the page says in front of the table.
     pub(super) about: &'static str,
-    /// Our own program is this example of this package.
-    pub(super) package: &'static str,
+    /// Our own program is this example.
     pub(super) example: &'static str,
     /// A file beside the drivers that our program reads as its last argument.
     pub(super) settings: Option<&'static str>,
@@ -27,14 +26,23 @@ pub(super) struct Task {
     pub(super) runs: usize,
     /// Whose tokens are compared with ours, in words, if any are.
     pub(super) compared: Option<&'static str>,
+    /// Whether the pages of a system's input are dropped from memory before its process starts.
+    pub(super) is_from_disk: bool,
 }
 
-/// What is counted a CPU-second.
+/// What is stated: amounts in a CPU-second unless it says otherwise.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unit {
     Pages,
     Documents,
     Megabytes,
+    Tokens,
+    /// In a second of the clock on the wall, waiting for the disk among it.
+    TokensByTheClock,
+    /// By the clock on the wall.
+    Milliseconds,
+    PeakMemory,
+    AnonymousMemory,
 }
 
 /// A rival.
@@ -60,6 +68,16 @@ impl Unit {
             Self::Pages => "pages/s",
             Self::Documents => "documents/s",
             Self::Megabytes => "MB/s",
+            Self::Tokens | Self::TokensByTheClock => "M tokens/s",
+            Self::Milliseconds => "ms",
+            Self::PeakMemory | Self::AnonymousMemory => "MiB",
+        }
+    }
+
+    pub(super) fn better(self) -> &'static str {
+        match self {
+            Self::Milliseconds | Self::PeakMemory | Self::AnonymousMemory => "lower",
+            _ => "higher",
         }
     }
 }

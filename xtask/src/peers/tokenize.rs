@@ -18,7 +18,6 @@ same shuffled documents. Every id that a rival gives is compared with ours. How 
 train-vocab: 64,000 ids from all documents of both languages with our bilingual pattern, by one run each; the rival also encodes the Chinese
 documents with the vocabulary that we trained, to compare our pattern with a regular expression engine's reading of it.
 ",
-    package: "tokenize",
     example: "encode",
     settings: None,
     tasks: &TASKS,
@@ -40,11 +39,13 @@ const TASKS: [Task; 7] = [
         // Minutes.
         runs: 1,
         compared: Some("the Chinese ones by the vocabulary that moso trained"),
+        is_from_disk: false,
     },
 ];
 
 const fn encoding(name: &'static str, input: &'static str) -> Task {
-    Task { name, input, unit: Unit::Megabytes, runs: RUNS, compared: Some("all of them") }
+    let compared = Some("all of them");
+    Task { name, input, unit: Unit::Megabytes, runs: RUNS, compared, is_from_disk: false }
 }
 
 const DRIVER: &str = "tokenizers_driver.py";
