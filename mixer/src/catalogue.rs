@@ -151,14 +151,32 @@ impl Readings {
     }
 }
 
-impl Catalogue<'_> {
+/// Documents in shards that can be visited independently of each other.
+pub(crate) trait Documents: Sync {
+    /// Number of shards.
+    fn n_shards(&self) -> usize;
+
     /// Visits the wanted documents of a shard in their order. `name` is asked once in a while what a stratum is to be called.
-    pub(crate) fn visit<Name: Copy, E: From<CatalogueError>>(
+    fn visit<Name: Copy, E: From<CatalogueError>>(
         &self,
-        shard: &Shard,
+        shard: usize,
+        name: &mut dyn FnMut(&Stratum) -> Name,
+        visit: &mut dyn FnMut(Name, Entry) -> Result<(), E>,
+    ) -> Result<(), E>;
+}
+
+impl Documents for Catalogue<'_> {
+    fn n_shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    fn visit<Name: Copy, E: From<CatalogueError>>(
+        &self,
+        shard: usize,
         name: &mut dyn FnMut(&Stratum) -> Name,
         visit: &mut dyn FnMut(Name, Entry) -> Result<(), E>,
     ) -> Result<(), E> {
+        let shard = &self.shards[shard];
         let tokens = TokenShard::open(&shard.tokens).map_err(CatalogueError::from)?;
         shard.check_rows(&shard.tokens, tokens.n_rows())?;
         let readings = shard.readings()?;
@@ -200,7 +218,9 @@ impl Catalogue<'_> {
         }
         Ok(())
     }
+}
 
+impl Catalogue<'_> {
     fn wants(&self, id: DocId, kind: Kind, source: &str) -> bool {
         let is_wanted = match self.wanted {
             Wanted::Training => !self.held_out.contains(id),

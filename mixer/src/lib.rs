@@ -24,6 +24,7 @@ mod plan;
 mod removal;
 mod run;
 mod shuffle;
+mod simulation;
 mod stage;
 
 #[cfg(test)]
@@ -37,3 +38,4 @@ pub use pack::{Item, Packed, Placement, best_fit, concatenate};
 pub use plan::{Group, Shortage, Stratum, quotas};
 pub use removal::{Removal, Removed, effective};
 pub use run::{MixError, MixJob, Progress, REMOVED, VALIDATION, ledger_folder, mix, packed_folder, unfinished};
+pub use simulation::{Simulation, simulate};

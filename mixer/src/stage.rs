@@ -14,7 +14,7 @@ use std::path::Path;
 use corpus::{FileError, FormatError, Kind, Reading, Seed, Sorted, Sorter, Span, TokenShard};
 use rayon::prelude::*;
 
-use crate::catalogue::{Catalogue, CatalogueError};
+use crate::catalogue::{Catalogue, CatalogueError, Documents};
 use crate::config::{Mix, Packing};
 use crate::order::{Permutation, ReadingOrder, Turns};
 use crate::pack::{Item, Packed, Placement, best_fit, concatenate};
@@ -29,7 +29,7 @@ const PASS_BITS: u32 = 8;
 const PREDICTS_FIRST: u64 = 1 << 32;
 
 /// What is known of all strata before anything is read.
-pub(crate) fn survey(catalogue: &Catalogue<'_>) -> Result<BTreeMap<Stratum, Supply>, MixError> {
+pub(crate) fn survey(catalogue: &impl Documents) -> Result<BTreeMap<Stratum, Supply>, MixError> {
     let of_shard = |shard| {
         let mut found: Vec<(Stratum, Supply)> = Vec::new();
         let names = std::cell::RefCell::new(&mut found);
@@ -58,7 +58,7 @@ pub(crate) fn survey(catalogue: &Catalogue<'_>) -> Result<BTreeMap<Stratum, Supp
         Ok(found)
     };
     let found: Vec<Vec<(Stratum, Supply)>> =
-        catalogue.shards.par_iter().map(of_shard).collect::<Result<_, MixError>>()?;
+        (0..catalogue.n_shards()).into_par_iter().map(of_shard).collect::<Result<_, MixError>>()?;
     let mut supplies: BTreeMap<Stratum, Supply> = BTreeMap::new();
     for (stratum, found) in found.into_iter().flatten() {
         let supply = supplies.entry(stratum).or_default();
@@ -74,7 +74,7 @@ pub(crate) fn survey(catalogue: &Catalogue<'_>) -> Result<BTreeMap<Stratum, Supp
 
 /// The documents of all strata of a plan, in the order in which they are read.
 pub(crate) fn draw(
-    catalogue: &Catalogue<'_>,
+    catalogue: &impl Documents,
     plan: &[Vec<Quota>],
     seed: &Seed,
     spill: &Path,
@@ -84,7 +84,7 @@ pub(crate) fn draw(
         plan.iter().flatten().zip(0..).map(|(quota, number)| (&quota.stratum, (number, quota.last_pass))).collect();
     let orders: Vec<ReadingOrder> = (0..=u8::MAX).map(|pass| ReadingOrder::new(seed, pass)).collect();
     let sorter = std::sync::Mutex::new(Sorter::new(spill, memory));
-    catalogue.shards.par_iter().try_for_each(|shard| {
+    (0..catalogue.n_shards()).into_par_iter().try_for_each(|shard| {
         let mut rows: Vec<[u64; 4]> = Vec::new();
         catalogue.visit::<Option<(u64, u8)>, MixError>(
             shard,
@@ -254,6 +254,22 @@ impl Places {
     fn place(&self, stratum: usize, row: u64) -> u64 {
         let (group, index, order) = &self.strata[stratum];
         self.groups.place(*group, self.of_group[*group].place(*index, order.apply(row)))
+    }
+}
+
+impl Layout {
+    /// Calls `visit` with the place of every piece in the stage, in the order of documents; for plans that nothing is packed by.
+    pub(crate) fn places(
+        mut self,
+        plan: &[Vec<Quota>],
+        seed: &Seed,
+        visit: &mut dyn FnMut(u64),
+    ) -> Result<(), MixError> {
+        let places = Places::new(plan, seed);
+        while let Some((stratum, placement)) = self.placements.next()?.map(from_row) {
+            visit(places.place(stratum, placement.row));
+        }
+        Ok(())
     }
 }
 

@@ -69,6 +69,7 @@ fn text_of(tokens: &TokenizedDocument) -> Document {
         url: None,
         license: if number.is_multiple_of(2) { "CC0-1.0".into() } else { "MIT".into() },
         label: (tokens.kind == Kind::Proposition).then_some(true),
+        loss: None,
         meta: "{}".into(),
         signals: vec![(number % 5) as f32],
     }
