@@ -8,8 +8,8 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
-use corpus::{DocId, FileError, Hash, Manifest, PackedShard, read_origins, write_atomically};
-use mixer::{REMOVED, Removal, Removed, packed_folder};
+use corpus::{DocId, FileError, Hash, Manifest, PackedShard, REMOVED, read_origins, write_atomically};
+use mixer::{Removal, Removed, packed_folder};
 
 use crate::args::TakedownArguments;
 use crate::failure::Failure;

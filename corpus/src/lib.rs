@@ -56,4 +56,4 @@ pub use sort::{Sorted, Sorter, Spool, SpoolRows};
 pub use tokens::{
     TOKENS_FORMAT, TokenBatch, TokenRows, TokenShard, TokenizedDocument, TokensWriter, read_tokens, write_tokens,
 };
-pub use verify::{Problem, Verification, verify_tree};
+pub use verify::{Problem, REMOVED, Verification, verify_tree};

@@ -1,6 +1,6 @@
 //! Re-hashes everything that the manifests below a folder name, and checks that children name their parents as they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -91,12 +91,24 @@ fn verify_files(folder: &Path, manifest: &Manifest, verification: &mut Verificat
     }
 }
 
+/// The file that lists what was taken down, with what the folders were before.
+pub const REMOVED: &str = "removed.json";
+
+/// Hashes of folders that a take-down replaced: what was made from them before stays good.
+fn replaced(root: &Path) -> BTreeSet<Hash> {
+    let removals: Vec<serde_json::Value> =
+        fs::read(root.join(REMOVED)).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+    let before = removals.iter().filter_map(|removal| removal["before"].as_array()).flatten();
+    before.filter_map(|hash| hash.as_str()).map(str::to_owned).collect()
+}
+
 /// A parent that is a folder of the same run must be the one the child was made from.
 fn verify_parents(root: &Path, manifests: &BTreeMap<PathBuf, (Manifest, Hash)>, verification: &mut Verification) {
+    let replaced = replaced(root);
     for (folder, (manifest, _)) in manifests {
         for parent in &manifest.parents {
             let Some((_, hash)) = manifests.get(&root.join(&parent.name)) else { continue };
-            if *hash != parent.hash {
+            if *hash != parent.hash && !replaced.contains(&parent.hash) {
                 let what = format!("was made from another version of {} than the one here", parent.name);
                 verification.problems.push(Problem { path: folder.join(Manifest::NAME), what });
             }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use corpus::{
     FileEntry, FileError, FormatError, Hash, HeldOut, LEDGER_FORMAT, Manifest, ManifestError, PACKED_FORMAT,
-    PackedWriter, Parent, Reading, Seed, Segment, Settings, Share, StageFolder, Tally, write_ledger,
+    PackedWriter, Parent, REMOVED, Reading, Seed, Segment, Settings, Share, StageFolder, Tally, write_ledger,
 };
 use serde_json::{Value, json};
 use thiserror::Error;
@@ -22,9 +22,6 @@ use crate::stage::{Names, Part, draw, lay_out, shuffle, survey};
 
 /// The folder of held-out rows, beside those of the stages.
 pub const VALIDATION: &str = "validation";
-
-/// The file, in the run's folder, that lists take-downs.
-pub const REMOVED: &str = "removed.json";
 
 /// Rows of one shard: large enough to be read in long strides, small enough to be remade quickly.
 const SHARD_ROWS: usize = 8192;

@@ -104,6 +104,13 @@ impl Bench {
     }
 }
 
+impl Bench {
+    /// The same with more arguments.
+    pub(crate) fn fail_with(&self, command: &str, out: &str, arguments: &[&str], code: i32, expected: &[&str]) {
+        expect_failure(self.command(command, out).args(arguments).output().unwrap(), code, expected);
+    }
+}
+
 pub(crate) fn moso() -> Command {
     Command::new(env!("CARGO_BIN_EXE_moso"))
 }

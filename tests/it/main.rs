@@ -6,6 +6,7 @@ mod determinism;
 mod harness;
 mod ingest;
 mod instructions;
+mod mix;
 mod plan;
 mod tidy;
 mod tokens;

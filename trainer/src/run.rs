@@ -233,6 +233,7 @@ impl<'a> Trainer<'a> {
             return self.grow_into(index);
         }
         (self.checkpoint.state.stage, self.checkpoint.state.stage_name) = (index, stage.name.clone());
+        self.checkpoint.state.parents = parents_until(self.job, index);
         Ok(())
     }
 
@@ -248,6 +249,7 @@ impl<'a> Trainer<'a> {
         (self.checkpoint.tensors, self.checkpoint.optimizer) = (tensors, optimizer);
         let state = &mut self.checkpoint.state;
         (state.stage, state.shape) = (index, new);
+        state.parents = parents_until(self.job, index);
         let stage_from = std::mem::replace(&mut state.stage_name, stage.name.clone());
         self.make_replicas();
         let (logits_after, loss_after) = self.fixed_batch(self.masks(index))?;
@@ -468,7 +470,7 @@ fn newest_checkpoint(job: &TrainJob<'_>) -> Result<Option<Checkpoint>, TrainErro
         let Some(n_rows) = rows_in_common(job, &checkpoint.state.parents) else { return other("data") };
         if checkpoint.state.position <= n_rows {
             remove_others(&checkpoints, &steps[..=index])?;
-            checkpoint.state.parents.clone_from(&job.parents);
+            checkpoint.state.parents = parents_until(job, checkpoint.state.stage);
             return Ok(Some(checkpoint));
         }
     }
@@ -479,15 +481,22 @@ fn newest_checkpoint(job: &TrainJob<'_>) -> Result<Option<Checkpoint>, TrainErro
     other("data")
 }
 
+/// What a checkpoint of stage `index` was made from: rows of later stages are none of its parents.
+fn parents_until(job: &TrainJob<'_>, index: usize) -> Vec<Parent> {
+    let is_later = |parent: &&Parent| job.plan.stages[index + 1..].iter().any(|stage| parent.name == rows_of(stage));
+    job.parents.iter().filter(|parent| !is_later(parent)).cloned().collect()
+}
+
+/// The name of a stage's rows among the parents.
+fn rows_of(stage: &StagePlan) -> String {
+    format!("packed/{}", stage.name)
+}
+
 /// How many rows from the first one on are the same for `parents` as for the job; `None` where something else differs.
 fn rows_in_common(job: &TrainJob<'_>, parents: &[Parent]) -> Option<u64> {
     let mut n_rows = u64::MAX;
-    if parents.len() != job.parents.len() {
-        return None;
-    }
-    for (old, new) in parents.iter().zip(&job.parents).filter(|(old, new)| old != new) {
-        let is_of = |stage: &&StagePlan| old.name == new.name && old.name == format!("packed/{}", stage.name);
-        let stage = job.plan.stages.iter().find(is_of)?;
+    for old in parents.iter().filter(|old| !job.parents.contains(old)) {
+        let stage = job.plan.stages.iter().find(|stage| old.name == rows_of(stage))?;
         let same = job.kept_rows.iter().filter(|(parent, _)| parent == old).map(|(_, same)| *same).min();
         n_rows = n_rows.min(stage.first_row + same.unwrap_or(0));
     }
@@ -509,7 +518,7 @@ fn first_checkpoint(job: &TrainJob<'_>) -> Checkpoint {
         masks: None,
         seed: job.seed.as_u64(),
         settings: job.settings.clone(),
-        parents: job.parents.clone(),
+        parents: parents_until(job, 0),
     };
     Checkpoint { state, tensors, optimizer }
 }
