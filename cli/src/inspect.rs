@@ -5,8 +5,8 @@ use std::path::Path;
 
 use anyhow::anyhow;
 use corpus::{
-    Count, DocId, Document, Dropped, FileError, Manifest, PackedShard, Segment, read_documents, read_dropped,
-    read_tokens,
+    Count, DocId, Document, Dropped, FileError, LedgerShard, Manifest, PackedShard, Segment, read_documents,
+    read_dropped, read_tokens,
 };
 use tokenize::{Vocabulary, decode, load_tokenizer};
 
@@ -120,6 +120,7 @@ fn inspect_file(stage: &str, path: &Path, n_rows: usize) -> Result<(), Failure> 
             }
         }
         "mix" => inspect_packed(path, n_rows)?,
+        "ledger" => inspect_ledger(path)?,
         other => return Err(Failure::run_file(anyhow!("files of stage {other} hold no records to show"))),
     }
     Ok(())
@@ -139,6 +140,20 @@ fn inspect_packed(path: &Path, n_rows: usize) -> Result<(), Failure> {
             say!("    {} {} {} {start}..{end}", segment.lang, segment.kind, segment.source);
             say!("      {}", excerpt(&text(&vocabulary, &tokens[start..end])));
         }
+    }
+    Ok(())
+}
+
+fn inspect_ledger(path: &Path) -> Result<(), Failure> {
+    let ledger = LedgerShard::open(path)?;
+    let mut by_times: BTreeMap<u8, [u64; 2]> = BTreeMap::new();
+    for reading in (0..ledger.n_rows()).map(|row| ledger.reading(row)) {
+        let [n_documents, n_begun] = by_times.entry(reading.times).or_default();
+        *n_documents += 1;
+        *n_begun += u64::from(!reading.rest.is_empty());
+    }
+    for (times, [n_documents, n_begun]) in by_times {
+        say!("  {n_documents} documents read {times} times, {n_begun} of them not to their end the last time");
     }
     Ok(())
 }

@@ -44,7 +44,7 @@ pub(crate) fn show(progress: &Progress<'_>, event: &Event, cost: &Cost) {
             progress.note(&format!("on {device}, {:.0} GFLOP/s in matrix products", peak_flops_per_s / 1e9));
         }
         Event::Waiting { what, seconds, .. } => {
-            progress.note(&format!("waiting for data since {seconds:.0} s: {what}"))
+            progress.note(&format!("waiting for data since {seconds:.0} s: {what}"));
         }
         Event::Checkpoint { .. } => {}
     }

@@ -63,13 +63,9 @@ impl DocId {
 impl DocId {
     /// The id that is written as 32 hexadecimal digits.
     pub fn parse(written: &str) -> Option<Self> {
-        let mut id = [0; 16];
         let is_hex = written.len() == 32 && written.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let bytes = id.iter_mut().enumerate().filter(|_| is_hex);
-        let n = bytes
-            .filter_map(|(at, byte)| Some(*byte = u8::from_str_radix(&written[2 * at..2 * at + 2], 16).ok()?))
-            .count();
-        (n == 16).then_some(Self(id))
+        let id = u128::from_str_radix(Some(written).filter(|_| is_hex)?, 16).ok()?;
+        Some(Self(id.to_be_bytes()))
     }
 }
 

@@ -198,6 +198,7 @@ pub struct SpoolRows<const N: usize> {
 
 impl<const N: usize> SpoolRows<N> {
     /// The next row; `None` at the end.
+    #[expect(clippy::should_implement_trait, reason = "a row may fail to be read")]
     pub fn next(&mut self) -> Result<Option<Row<N>>, FileError> {
         if self.n_left == 0 {
             return Ok(None);

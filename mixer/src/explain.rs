@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::config::StageMix;
+use crate::config::{Mix, Packing, StageMix};
 use crate::plan::quotas;
 
 /// Rows and tokens of every group of every stage.
@@ -24,6 +24,40 @@ pub fn explain(stages: &[StageMix], context: usize) -> String {
             let _ = writeln!(text, "    {:<16} {:>6.2} %  {rows:>8} rows", group.to_string(), share * 100.0);
         }
         let _ = writeln!(text, "    a document is read at most {} times", stage.mix.epochs_max);
+        explain_choices(&mut text, &stage.mix);
     }
     text
+}
+
+/// What a mix says beyond shares of languages and kinds.
+fn explain_choices(text: &mut String, mix: &Mix) {
+    let mut line = |words: String| {
+        let _ = writeln!(text, "    {words}");
+    };
+    line(match mix.packing {
+        Packing::Concatenate => "documents end to end, cut where a row is full".to_owned(),
+        Packing::BestFit => "whole documents where they fit best; only those longer than a row are cut".to_owned(),
+        Packing::BestFitMasked => "whole documents where they fit best, and attention within documents only".to_owned(),
+    });
+    for (source, share) in &mix.source {
+        line(format!("{source}: {:.2} % of the stage", share.0 * 100.0));
+    }
+    if mix.temperature != 1.0 {
+        line(format!("other sources by (their tokens)^(1 / {})", mix.temperature));
+    }
+    for (source, cap) in &mix.source_epochs_max {
+        line(format!("{source}: a document is read at most {cap} times"));
+    }
+    for by in &mix.by {
+        for bucket in 0..by.n_buckets() {
+            let is_read = match (by.weights.get(bucket), by.shares.get(bucket)) {
+                (Some(weight), _) => format!("read {weight} times as often as it lies there"),
+                (None, share) => format!("{:.2} % of its source", share.map_or(0.0, |share| share.0) * 100.0),
+            };
+            line(format!("{}: {is_read}", by.describe(bucket as u8)));
+        }
+    }
+    for (label, n_rows) in &mix.batch_min {
+        line(format!("at least {n_rows} rows of {label} in every batch"));
+    }
 }

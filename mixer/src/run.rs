@@ -17,8 +17,8 @@ use crate::order::Turns;
 use crate::pack::Packed;
 use crate::plan::{Group, Quota, Stratum, Supply, check_batches, plan};
 use crate::removal::{Removal, Removed, fingerprint, parts};
-use crate::shuffle::{RowShuffle, Shuffled};
-use crate::stage::{Names, Part, draw, lay_out, shuffle, survey};
+use crate::shuffle::{Piece, RowShuffle, Shuffled};
+use crate::stage::{Keep, Names, Part, draw, lay_out, shuffle, survey};
 
 /// The folder of held-out rows, beside those of the stages.
 pub const VALIDATION: &str = "validation";
@@ -314,7 +314,7 @@ fn pack_part(
     part: Part,
     (work, memory): (&Path, usize),
     (rows, names): (&mut RowShuffle, &mut Names),
-    keep: &mut dyn FnMut(usize, &[Reading]) -> Result<(), MixError>,
+    keep: Keep<'_>,
     told: &mut Told,
 ) -> Result<(), MixError> {
     let (mix, n_rows) = (request.mix, request.n_rows - part.first);
@@ -437,62 +437,55 @@ fn write_rows(
     names: &Names,
     progress: Progress<'_>,
 ) -> Result<Written, MixError> {
-    let mut written = Written::default();
-    let (sender, shards) = crossbeam::channel::bounded::<PackedWriter>(0);
+    let (sender, full) = crossbeam::channel::bounded::<PackedWriter>(0);
     let write = move || -> Result<Vec<FileEntry>, FormatError> {
-        let named = shards.into_iter().enumerate();
+        let named = full.into_iter().enumerate();
         named.map(|(index, shard)| shard.finish(folder, &format!("part-{index:05}.arrow"))).collect()
     };
     std::thread::scope(|scope| {
         let writing = scope.spawn(write);
-        let mut row = Row::new(job.context);
-        let mut shard = PackedWriter::new(job.context);
-        let mut is_writing = true;
-        let mut end_row = |row: &mut Row, written: &mut Written| {
-            row.write(&mut shard, written);
-            if shard.n_rows() == SHARD_ROWS || written.n_rows == request.n_rows {
-                let n_rows = shard.n_rows() as u64;
-                let full = std::mem::replace(&mut shard, PackedWriter::new(job.context));
-                // The receiver is gone where it failed, which it says itself when it is joined.
-                is_writing = sender.send(full).is_ok();
-                let is_stopped = progress(request.name, n_rows).is_break();
-                if is_stopped && written.n_rows < request.n_rows {
-                    return Err(MixError::Interrupted { stage: request.name.to_owned() });
-                }
-            }
-            Ok(is_writing)
-        };
-        let mut outcome = Ok(true);
-        while let Some(piece) = pieces.next()? {
-            if piece.row != written.n_rows {
-                outcome = end_row(&mut row, &mut written);
-                if !matches!(outcome, Ok(true)) {
-                    break;
-                }
-                assert_eq!(piece.row, written.n_rows, "no row is left out");
-            }
-            let (lang, source, kind) = &names.0[piece.name as usize];
-            let segment = Segment {
-                doc: piece.id,
-                row_start: piece.row_start,
-                len: (piece.tokens.len() / 4) as u32,
-                doc_offset: piece.doc_offset,
-                loss: piece.loss.clone(),
-                source: source.clone(),
-                lang: lang.clone(),
-                kind: *kind,
-            };
-            written.count(piece.name as usize, &segment);
-            row.put(piece.tokens, segment);
-        }
-        if matches!(outcome, Ok(true)) && request.n_rows > 0 {
-            outcome = end_row(&mut row, &mut written);
-        }
-        drop(end_row);
+        let rows = fill_rows(job.context, request, &mut pieces, names, (&sender, progress));
         drop(sender);
-        written.files = writing.join().expect("writing a shard does not panic").map_err(CatalogueError::from)?;
-        outcome.map(|_| written)
+        let files = writing.join().expect("writing a shard does not panic").map_err(CatalogueError::from)?;
+        Ok(Written { files, ..rows? })
     })
+}
+
+/// Puts pieces into rows and rows into shards, and hands over full shards. Ends early where nobody takes them any more: why, the
+/// writer says.
+fn fill_rows(
+    context: usize,
+    request: &Request<'_>,
+    pieces: &mut Shuffled,
+    names: &Names,
+    (full, progress): (&crossbeam::channel::Sender<PackedWriter>, Progress<'_>),
+) -> Result<Written, MixError> {
+    let mut written = Written::default();
+    let mut row = Row::new(context);
+    let mut shard = PackedWriter::new(context);
+    let mut next = pieces.next()?.map(|piece| row.put(&piece, names, &mut written));
+    while let Some(number) = next {
+        next = match pieces.next()? {
+            Some(piece) if piece.row == number => Some(row.put(&piece, names, &mut written)),
+            piece => {
+                assert_eq!(number, written.n_rows, "no row is left out");
+                row.write(&mut shard, &mut written);
+                let is_last = piece.is_none();
+                if shard.n_rows() == SHARD_ROWS || is_last {
+                    let n_rows = shard.n_rows() as u64;
+                    let is_taken = full.send(std::mem::replace(&mut shard, PackedWriter::new(context))).is_ok();
+                    if progress(request.name, n_rows).is_break() && !is_last {
+                        return Err(MixError::Interrupted { stage: request.name.to_owned() });
+                    }
+                    if !is_taken {
+                        return Ok(written);
+                    }
+                }
+                piece.map(|piece| row.put(&piece, names, &mut written))
+            }
+        };
+    }
+    Ok(written)
 }
 
 /// A row while its pieces come in.
@@ -506,12 +499,26 @@ impl Row {
         Self { tokens: vec![0; context + 1], segments: Vec::new() }
     }
 
-    fn put(&mut self, tokens: &[u8], segment: Segment) {
+    /// Puts a piece in its place; gives the number of the row.
+    fn put(&mut self, piece: &Piece<'_>, names: &Names, written: &mut Written) -> u64 {
+        let (lang, source, kind) = &names.0[piece.name as usize];
+        let segment = Segment {
+            doc: piece.id,
+            row_start: piece.row_start,
+            len: (piece.tokens.len() / 4) as u32,
+            doc_offset: piece.doc_offset,
+            loss: piece.loss.clone(),
+            source: source.clone(),
+            lang: lang.clone(),
+            kind: *kind,
+        };
+        written.count(piece.name as usize, &segment);
         let start = segment.row_start as usize;
         let place = &mut self.tokens[start..start + segment.len as usize];
-        let words = tokens.as_chunks::<4>().0;
+        let words = piece.tokens.as_chunks::<4>().0;
         place.iter_mut().zip(words).for_each(|(token, word)| *token = u32::from_le_bytes(*word));
         self.segments.push(segment);
+        piece.row
     }
 
     /// Appends the row to a shard and clears it: padding is token 0 that no segment covers.

@@ -173,7 +173,6 @@ enum Source {
 
 impl Shuffled {
     /// The next piece; `None` at the end.
-    #[expect(clippy::should_implement_trait, reason = "a piece may fail to be read, and is only lent")]
     pub(crate) fn next(&mut self) -> Result<Option<Piece<'_>>, FileError> {
         match &mut self.0 {
             Source::Memory { bytes, places } => Ok(places.next().map(|(_, _, at)| piece(&bytes[at..]))),

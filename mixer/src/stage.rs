@@ -282,6 +282,9 @@ pub(crate) struct Part {
     pub(crate) n_kept: u64,
 }
 
+/// Told, shard by shard, what has now been read of its documents.
+pub(crate) type Keep<'a> = &'a mut dyn FnMut(usize, &[Reading]) -> Result<(), MixError>;
+
 /// Sends the tokens of every piece of a part to its row. `keep` is told, shard by shard, what has now been read of its documents.
 pub(crate) fn shuffle(
     catalogue: &Catalogue<'_>,
@@ -289,7 +292,7 @@ pub(crate) fn shuffle(
     layout: Layout,
     (seed, part): (&Seed, Part),
     (shuffle, names): (&mut RowShuffle, &mut Names),
-    keep: &mut dyn FnMut(usize, &[Reading]) -> Result<(), MixError>,
+    keep: Keep<'_>,
 ) -> Result<(), MixError> {
     let places = Places::new(plan, seed);
     let Layout { mut placements, mut rest, .. } = layout;

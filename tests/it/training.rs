@@ -169,7 +169,7 @@ fn looks_at_the_result(bench: &Bench) {
     assert!(text.starts_with("The"));
     let trace = said(moso().arg("trace").arg(&out).args(["--step", "31"]));
     assert!(trace.contains("step 31, stage medium, rows 240 to 247") && trace.contains("laws-zh"), "{trace}");
-    for folder in ["documents", "dropped", "tokens", "packed/large"] {
+    for folder in ["documents", "dropped", "tokens", "packed/large", "ledger/large"] {
         assert!(said(moso().arg("inspect").arg(out.join(folder))).contains("blake3"));
     }
     expect_failure(moso().arg("trace").arg(&out).args(["--step", "71"]).output().unwrap(), 2, &["70 steps"]);
