@@ -469,7 +469,9 @@ fn newest_checkpoint(job: &TrainJob<'_>) -> Result<Option<Checkpoint>, TrainErro
         }
         let Some(n_rows) = rows_in_common(job, &checkpoint.state.parents) else { return other("data") };
         if checkpoint.state.position <= n_rows {
-            remove_others(&checkpoints, &steps[..=index])?;
+            if index + 1 < steps.len() {
+                remove_others(&checkpoints, &steps[..=index])?;
+            }
             checkpoint.state.parents = parents_until(job, checkpoint.state.stage);
             return Ok(Some(checkpoint));
         }
