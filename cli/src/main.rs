@@ -122,9 +122,11 @@ fn take_down(arguments: &args::TakedownArguments) -> Result<(), Failure> {
     // The folder is held from before its rows are looked at until they are packed.
     let stages = Stages::new(&run, &out, n_threads, arguments.run.device, &console, &STOP)?;
     stages.check_mix()?;
-    if takedown::take_down(&run, &out, arguments)? {
+    let outcome = takedown::take_down(&run, &out, arguments)?;
+    if outcome.changes_rows {
         stages.run(Stage::Mix)?;
     }
+    outcome.told.iter().for_each(|line| say!("{line}"));
     Ok(())
 }
 

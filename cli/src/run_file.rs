@@ -185,6 +185,7 @@ impl Run {
             .collect();
         let sources = resolve_sources(source, folder, seed)?;
         for stage in &mixes {
+            anyhow::ensure!(stage.n_rows >> 31 == 0, "stage {}: {} rows are more than 2^31", stage.name, stage.n_rows);
             stage.mix.groups().map_err(|what| anyhow!("stage {}: {what}", stage.name))?;
             for name in stage.mix.source.keys().chain(stage.mix.source_epochs_max.keys()) {
                 let is_known = sources.iter().any(|source| source.name == *name);
@@ -265,12 +266,13 @@ impl Run {
                 .extend(more.as_object().expect("and so is this").clone());
             settings
         };
-        let mut langs: Vec<&String> = self.mixes.iter().flat_map(|stage| stage.mix.language.keys()).collect();
-        langs.sort();
-        langs.dedup();
+        let langs = mixer::validation_languages(&self.mixes);
         let mut stages = json!({ mixer::VALIDATION: rows(json!({ "languages": langs, "rows": self.eval.rows })) });
         for stage in &self.mixes {
             stages[&stage.name] = rows(json!({ "stage": stage }));
+            if !stage.mix.batch_min.is_empty() {
+                stages[&stage.name]["batch_rows"] = json!(stage.batch_rows);
+            }
         }
         stages
     }

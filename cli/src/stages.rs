@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::anyhow;
 use corpus::{Count, DOCUMENTS_FORMAT, FileError, Hash, Manifest, Parent, TOKENS_FORMAT, Tally};
-use mixer::{MixJob, VALIDATION, packed_folder};
+use mixer::{MixJob, Removal, StageMix, VALIDATION, packed_folder};
 use serde_json::json;
 use tokenize::{Compression, TOKENIZER_FORMAT, TokenizerConfig};
 
@@ -213,13 +213,14 @@ impl<'a> Stages<'a> {
         self.with_mix_job(|job| match mixer::unfinished(job)?.first() {
             None => Ok(()),
             Some(stage) => {
-                Err(Failure::run_file(anyhow!("stage {stage} is not packed as the run file says: run `moso mix`")))
+                let what = anyhow!("packed/{stage} is not as the run file and removed.json say: run `moso mix` first");
+                Err(Failure::run_file(what))
             }
         })
     }
 
     fn with_mix_job<T>(&self, work: impl FnOnce(&MixJob<'_>) -> Result<T, Failure>) -> Result<T, Failure> {
-        let removals = crate::takedown::removals(self.out)?;
+        let removals = self.removals()?;
         let settings = |stage: &str| self.run.settings_of(&packed_folder(stage));
         work(&MixJob {
             out: self.out,
@@ -234,13 +235,27 @@ impl<'a> Stages<'a> {
         })
     }
 
+    /// The take-downs, each from where it has its effect now: a mix may have changed since.
+    fn removals(&self) -> Result<Vec<Removal>, Failure> {
+        let removals = crate::takedown::removals(self.out)?;
+        removals.into_iter().map(|removal| Ok(removal.clone().over(self.n_same_stages(&removal)?))).collect()
+    }
+
+    fn n_same_stages(&self, removal: &Removal) -> Result<usize, Failure> {
+        let settings = |stage: &StageMix| self.run.settings_of(&packed_folder(&stage.name)).hash();
+        let settings: Vec<Hash> = self.run.mixes.iter().map(settings).collect();
+        let tokens: Hash = Manifest::read_with_hash(&self.out.join("tokens"))?.1;
+        Ok(removal.n_same_stages(&settings, &tokens))
+    }
+
     /// Rows that take-downs left as they were: a stage's folder as it was, and how many of its first rows are the same.
     #[cfg(feature = "torch")]
     fn kept_rows(&self) -> Result<Vec<(Parent, u64)>, Failure> {
-        let removals = crate::takedown::removals(self.out)?;
+        let removals = self.removals()?;
         let mut kept = Vec::new();
         for (removal, (stage, row)) in removals.iter().zip(mixer::effective(&removals)) {
-            for (index, (mix, hash)) in self.run.mixes.iter().zip(&removal.before).enumerate() {
+            let n_same = self.n_same_stages(removal)?;
+            for (index, (mix, hash)) in self.run.mixes.iter().zip(&removal.before).enumerate().take(n_same) {
                 let n_rows = match index.cmp(&stage) {
                     std::cmp::Ordering::Less => mix.n_rows,
                     std::cmp::Ordering::Equal => row,
@@ -271,6 +286,10 @@ impl<'a> Stages<'a> {
 
     #[cfg(feature = "torch")]
     fn train(&self) -> Result<(), Failure> {
+        // Where rows were brought from another machine, what they were made from may not be here to compare them with.
+        if self.out.join("tokens").join(Manifest::NAME).exists() {
+            self.check_mix()?;
+        }
         let mut inputs = self.packed_folders();
         inputs.extend([packed_folder(VALIDATION), "tokenizer".into()]);
         let parents = self.parents(&inputs)?;

@@ -121,7 +121,8 @@ struct TrainedStage {
 impl Trained {
     /// Reads the plan from the newest checkpoint.
     fn read(out: &Path) -> Result<Self, Failure> {
-        let settings = training_settings(out)?;
+        let checkpoint = newest_checkpoint(out)?;
+        let settings = &checkpoint.config.0;
         let stages = settings["plan"]["stages"].as_array().context("the checkpoints name no stages");
         let stages = stages.map_err(Failure::input)?;
         let number = |stage: &Value, key: &str| stage[key].as_u64().unwrap_or(0);
@@ -133,6 +134,14 @@ impl Trained {
             batch_rows: stage["batch"]["rows"].as_u64().unwrap_or(0),
         };
         let context = stages.first().map_or(0, |stage| stage["shape"]["context"].as_u64().unwrap_or(0));
+        for parent in checkpoint.parents.iter().filter(|parent| parent.name.starts_with("packed/")) {
+            if Manifest::read_with_hash(&out.join(&parent.name)).is_ok_and(|(_, hash)| hash != parent.hash) {
+                say!(
+                    "note: {} was packed anew since the newest checkpoint; its rows are shown as they are now",
+                    parent.name
+                );
+            }
+        }
         Ok(Self { stages: stages.iter().map(stage).collect(), context: context as usize })
     }
 
@@ -164,8 +173,8 @@ impl Trained {
     }
 }
 
-/// What the run was trained with, as its checkpoints say.
-fn training_settings(out: &Path) -> Result<Value, Failure> {
+/// The manifest of the newest checkpoint.
+fn newest_checkpoint(out: &Path) -> Result<Manifest, Failure> {
     let checkpoints = out.join("checkpoints");
     let listing = fs::read_dir(&checkpoints).map_err(|source| FileError::new("list", &checkpoints, source))?;
     let mut folders: Vec<PathBuf> = listing.flatten().map(|entry| entry.path()).collect();
@@ -173,7 +182,7 @@ fn training_settings(out: &Path) -> Result<Value, Failure> {
     let newest = folders.iter().rev().find_map(|folder| Manifest::read(folder).ok());
     let newest =
         newest.ok_or_else(|| anyhow!("{} holds no checkpoint: nothing was trained yet", checkpoints.display()));
-    Ok(newest.map_err(Failure::input)?.config.0)
+    newest.map_err(Failure::input)
 }
 
 /// Origins of the documents of `segments`.

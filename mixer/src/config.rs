@@ -178,9 +178,9 @@ impl Mix {
         for (name, cap) in
             self.source_epochs_max.iter().map(|(name, cap)| (&name[..], cap)).chain([("", &self.epochs_max)])
         {
-            if !(1..=255).contains(cap) {
+            if !(1..=254).contains(cap) {
                 let of = if name.is_empty() { "epochs_max".to_owned() } else { format!("source_epochs_max of {name}") };
-                return Err(format!("{of} is {cap}; it must be from 1 to 255"));
+                return Err(format!("{of} is {cap}; it must be from 1 to 254"));
             }
         }
         for label in self.batch_min.keys() {

@@ -37,5 +37,7 @@ pub use order::{Permutation, ReadingOrder, Turns};
 pub use pack::{Item, Packed, Placement, best_fit, concatenate};
 pub use plan::{Group, Shortage, Stratum, quotas};
 pub use removal::{Removal, Removed, effective};
-pub use run::{MixError, MixJob, Progress, VALIDATION, ledger_folder, mix, packed_folder, unfinished};
+pub use run::{
+    MixError, MixJob, Progress, VALIDATION, ledger_folder, mix, packed_folder, unfinished, validation_languages,
+};
 pub use simulation::{Simulation, simulate};

@@ -28,6 +28,8 @@ pub struct Placement {
     pub row: u64,
     /// First position in the row.
     pub row_start: u32,
+    /// Whether it is the first piece of what was to be read.
+    pub is_first: bool,
     /// Whether the first token is to be predicted where another stands before it in the row. It is not where it was predicted
     /// in the row before, nor where the model will not see what stands before it.
     pub predicts_first: bool,
@@ -127,6 +129,7 @@ impl OpenRow {
             pass: item.pass,
             row,
             row_start: self.n_row_tokens - self.free,
+            is_first: start == item.span.start,
             predicts_first: start == 0 && item.pass > 0,
         });
         self.free -= end - start;
@@ -209,7 +212,9 @@ impl BestFit {
             // The first token of a later piece was the last of the piece before, and was predicted there.
             let predicts_first = self.predicts_first && next == 0 && item.pass > 0;
             let span = Span { start: next, end };
-            place(Placement { document: item.document, span, pass: item.pass, row, row_start, predicts_first })?;
+            let Item { document, pass, .. } = *item;
+            let is_first = next == item.span.start;
+            place(Placement { document, span, pass, row, row_start, is_first, predicts_first })?;
             n_pieces += 1;
             if end == item.span.end {
                 break true;

@@ -1,9 +1,9 @@
 //! How many rows of what: from shares and from what there is, before anything is packed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use corpus::Kind;
+use corpus::{Kind, Share};
 use serde::Serialize;
 
 use crate::config::{By, Mix, Packing};
@@ -104,7 +104,10 @@ impl fmt::Display for Shortage {
         write!(formatter, "A share of {:.6} of this stage would do", (share * 1e6).floor() / 1e6)?;
         let n_short = needed - found;
         match u64::from(*cap) + n_short.div_ceil((*rows_per_pass).max(1)) {
-            more @ 0..=255 => write!(formatter, ", or epochs_max = {more}, or {n_short} more rows of documents"),
+            more @ 0..=254 => write!(
+                formatter,
+                ", or epochs_max = {more} (or source_epochs_max, where it caps the source), or {n_short} more rows of documents"
+            ),
             _ => write!(formatter, ", or {n_short} more rows of documents"),
         }
     }
@@ -145,6 +148,7 @@ impl Supply {
 /// Whole rows for every share by largest remainder: each within one row of its share, together exactly `n_rows`.
 pub fn quotas(shares: &[f64], n_rows: u64) -> Vec<u64> {
     let total: f64 = shares.iter().sum();
+    assert!(n_rows == 0 || (total.is_finite() && total > 0.0), "there is something to share rows out among");
     let exact: Vec<f64> = shares.iter().map(|share| share / total * n_rows as f64).collect();
     let mut quotas: Vec<u64> = exact.iter().map(|rows| rows.floor() as u64).collect();
     let n_left = n_rows.saturating_sub(quotas.iter().sum::<u64>());
@@ -161,19 +165,41 @@ pub(crate) fn plan(
     n_rows: u64,
     context: usize,
     supplies: &BTreeMap<Stratum, Supply>,
+    removed: &BTreeSet<String>,
 ) -> Result<Vec<Vec<Quota>>, Vec<String>> {
     let groups = mix.groups().map_err(|what| vec![what])?;
+    let supplies = &supplies_of(supplies, &groups);
+    let is_there = |name: &String| supplies.iter().any(|(of, supply)| of.source == *name && supply.n_tokens() > 0);
+    let missing = |(name, share): &(&String, &Share)| share.0 > 0.0 && !removed.contains(*name) && !is_there(name);
+    let given = mix.source.iter().filter(|_| supplies.keys().any(|stratum| !stratum.source.is_empty()));
+    let missing = given.filter(missing).map(|(name, share)| {
+        format!(
+            "{name} is given {} of the stage, and there is nothing of it in the languages and kinds of the mix",
+            share.0
+        )
+    });
+    let missing: Vec<String> = missing.collect();
+    if !missing.is_empty() {
+        return Err(missing);
+    }
     let of_groups = quotas(&groups.iter().map(|(_, share)| *share).collect::<Vec<_>>(), n_rows);
     let mut plans = Vec::new();
     let mut wrong = Vec::new();
     for ((group, share), quota) in groups.into_iter().zip(of_groups) {
         let here: Vec<(&Stratum, &Supply)> = supplies.iter().filter(|(stratum, _)| stratum.group == group).collect();
-        match plan_group(mix, &group, (share, quota, n_rows), context, &here, supplies) {
+        match plan_group(mix, &group, (share, quota, n_rows), context, &here, supplies, removed) {
             Ok(plan) => plans.push(plan),
             Err(what) => wrong.extend(what),
         }
     }
     if wrong.is_empty() { Ok(plans) } else { Err(wrong) }
+}
+
+/// What there is of groups that have a share.
+fn supplies_of(supplies: &BTreeMap<Stratum, Supply>, groups: &[(Group, f64)]) -> BTreeMap<Stratum, Supply> {
+    let is_wanted = |stratum: &Stratum| groups.iter().any(|(group, _)| *group == stratum.group);
+    let wanted = supplies.iter().filter(|(stratum, _)| is_wanted(stratum));
+    wanted.map(|(stratum, supply)| (stratum.clone(), supply.clone())).collect()
 }
 
 fn plan_group(
@@ -183,13 +209,16 @@ fn plan_group(
     context: usize,
     here: &[(&Stratum, &Supply)],
     supplies: &BTreeMap<Stratum, Supply>,
+    removed: &BTreeSet<String>,
 ) -> Result<Vec<Quota>, Vec<String>> {
     let read: Vec<_> = here.iter().copied().filter(|(_, supply)| supply.n_tokens() > 0).collect();
     if read.is_empty() {
         let none = Shortage { what: group.to_string(), needed: quota, found: 0, cap: 1, rows_per_pass: 0, n_rows };
-        return if quota == 0 { Ok(Vec::new()) } else { Err(vec![none.to_string()]) };
+        let n_too_long: u64 = here.iter().map(|(_, supply)| supply.n_too_long).sum();
+        let why = if n_too_long == 0 { String::new() } else { format!(" ({n_too_long} are longer than a row)") };
+        return if quota == 0 { Ok(Vec::new()) } else { Err(vec![format!("{none}{why}")]) };
     }
-    let mut planned = source_shares(mix, group, share, &read, supplies).map_err(|what| vec![what])?;
+    let mut planned = source_shares(mix, group, share, &read, supplies, removed).map_err(|what| vec![what])?;
     // Those that run out first are given theirs first, so that the others know what is left to them.
     let room = |quota: &Quota| supplies[&quota.stratum].left(quota.cap) as f64 / quota.share.max(f64::MIN_POSITIVE);
     planned.sort_by(|a, b| (!a.is_given).cmp(&!b.is_given).then(room(a).total_cmp(&room(b))));
@@ -201,7 +230,7 @@ fn plan_group(
     for index in 0..planned.len() {
         let supply = &supplies[&planned[index].stratum];
         let (cap, needed) = (planned[index].cap, planned[index].n_rows);
-        let found = rows_of(supply.left(cap), context).min(needed);
+        let found = rows_left(mix, group.kind, supply.left(cap), context).min(needed);
         planned[index].last_pass = supply.last_pass(tokens_to_draw(mix, group.kind, needed, context), cap);
         if found < needed && !pass_on(&mut planned, index, found) {
             short.push(shortage(mix, &planned[index], supply, found, context, n_rows).to_string());
@@ -250,6 +279,12 @@ fn rows_of(n_tokens: u64, context: usize) -> u64 {
     n_tokens.saturating_sub(1) / context as u64
 }
 
+/// Rows that so many tokens fill at most.
+fn rows_left(mix: &Mix, kind: Kind, n_tokens: u64, context: usize) -> u64 {
+    let cut = mix.packing == Packing::Concatenate && kind != Kind::Proposition;
+    if cut { rows_of(n_tokens, context) } else { n_tokens.div_ceil(context as u64 + 1) }
+}
+
 /// Tokens that surely fill so many rows. Rows of whole documents are more than half full: of two that are not, one would have
 /// been put into the other.
 fn tokens_to_draw(mix: &Mix, kind: Kind, n_rows: u64, context: usize) -> u64 {
@@ -265,6 +300,7 @@ fn source_shares(
     share: f64,
     here: &[(&Stratum, &Supply)],
     supplies: &BTreeMap<Stratum, Supply>,
+    removed: &BTreeSet<String>,
 ) -> Result<Vec<Quota>, String> {
     let mut sources: BTreeMap<&str, Vec<(&Stratum, &Supply)>> = BTreeMap::new();
     for &(stratum, supply) in here {
@@ -279,13 +315,18 @@ fn source_shares(
         Some(wanted * tokens(&sources[source]) as f64 / all as f64)
     };
     let taken: f64 = sources.keys().filter_map(|source| given(source)).sum();
-    let weight = |source: &str| (tokens(&sources[source]) as f64).powf(1.0 / mix.temperature);
+    // Relative to the largest: a power of a large number is beyond all numbers.
+    let most = sources.values().map(|strata| tokens(strata)).max().unwrap_or(1).max(1) as f64;
+    let weight = |source: &str| (tokens(&sources[source]) as f64 / most).powf(1.0 / mix.temperature);
     let open: f64 = sources.keys().filter(|source| given(source).is_none()).map(|source| weight(source)).sum();
     let rest = share - taken;
     if rest < -1e-9 {
         return Err(format!("{group}: its sources are given {taken:.6} of the stage, the group itself has {share:.6}"));
     }
-    if rest > 1e-9 && open == 0.0 {
+    // The share of a source that was taken down goes to the others.
+    let is_removed = mix.source.keys().any(|source| removed.contains(source));
+    let scale = if is_removed && open == 0.0 && taken > 0.0 { share / taken } else { 1.0 };
+    if rest > 1e-9 && open == 0.0 && scale == 1.0 {
         return Err(format!(
             "{group}: its sources are given {taken:.6} of the stage, the group has {share:.6}: give them more, or leave \
              one without a share, which then gets the rest"
@@ -294,9 +335,12 @@ fn source_shares(
     let mut planned = Vec::new();
     for (source, strata) in &sources {
         let (of_source, is_given) = match given(source) {
-            Some(given) => (given, true),
+            Some(given) => (given * scale, true),
             None => (rest.max(0.0) * weight(source) / open, false),
         };
+        if of_source == 0.0 {
+            continue;
+        }
         bucket_shares(mix, 0, (of_source, is_given), strata, &mut planned)?;
     }
     Ok(planned)
@@ -325,7 +369,8 @@ fn bucket_shares(
         Some(share) => share.0,
         None => {
             let n_tokens: u64 = buckets[&bucket].iter().map(|(_, supply)| supply.n_tokens()).sum();
-            by.weights[usize::from(bucket)] * n_tokens as f64
+            let most = by.weights.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
+            by.weights[usize::from(bucket)] / most * n_tokens as f64
         }
     };
     let total: f64 = buckets.keys().map(|&bucket| weight(bucket)).sum();
@@ -351,12 +396,16 @@ fn bucket_shares(
 }
 
 /// Checks that every whole batch holds as many rows of a language or kind as the mix asks for.
-pub(crate) fn check_batches(mix: &Mix, groups: &[(Group, u64)], batch_rows: u64) -> Result<(), String> {
+///
+/// `first` is the row of the stage that the groups' rows begin at; the batch it lies in is checked only where it begins there.
+pub(crate) fn check_batches(mix: &Mix, groups: &[(Group, u64)], batch_rows: u64, first: u64) -> Result<(), String> {
     let turns = Turns::new(groups.iter().map(|(_, quota)| *quota).collect());
     for (label, &needed) in &mix.batch_min {
         let belongs = |group: &Group| group.lang == *label || group.kind.as_str() == label;
         let counts: Vec<u64> = groups.iter().map(|(group, _)| u64::from(belongs(group))).collect();
-        let (mut fewest, mut in_batch, mut n) = (u64::MAX, 0, 0);
+        // What lies before `first` is not known here and taken to be enough.
+        let n_before = first % batch_rows.max(1);
+        let (mut fewest, mut in_batch, mut n) = (u64::MAX, if n_before > 0 { needed } else { 0 }, n_before);
         for group in turns.groups() {
             (in_batch, n) = (in_batch + counts[group], n + 1);
             if n == batch_rows {

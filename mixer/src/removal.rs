@@ -39,12 +39,37 @@ pub struct Removal {
     pub sources: Vec<String>,
     /// What the rows were before: hashes of the manifests of all stages.
     pub before: Vec<Hash>,
+    /// And what they were made by: hashes of the settings of all stages,
+    pub settings: Vec<Hash>,
+    /// and of the manifest of the tokens.
+    pub tokens: Hash,
 }
 
 impl Removal {
     fn removed(&self) -> Removed {
-        let documents = self.documents.iter().filter_map(|id| DocId::parse(id)).collect();
+        let documents = self.documents.iter().filter_map(|id| DocId::parse(id)).collect::<BTreeSet<_>>();
+        assert_eq!(documents.len(), self.documents.len(), "ids were checked when they were read");
         Removed { documents, sources: self.sources.iter().cloned().collect() }
+    }
+}
+
+impl Removal {
+    /// How many stages from the first one on are made as they were when this was taken down.
+    pub fn n_same_stages(&self, settings: &[Hash], tokens: &Hash) -> usize {
+        if self.tokens != *tokens {
+            return 0;
+        }
+        self.settings.iter().zip(settings).take_while(|(then, now)| then == now).count()
+    }
+
+    /// The same take-down over stages of which only the first `n_same` are made as they were then: its place was found in rows that
+    /// are not there any more, so it holds from the first stage on that differs.
+    #[must_use]
+    pub fn over(mut self, n_same: usize) -> Self {
+        if (n_same, 0) < (self.stage, self.row) {
+            (self.stage, self.row) = (n_same, 0);
+        }
+        self
     }
 }
 

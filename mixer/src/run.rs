@@ -178,8 +178,10 @@ fn pack_stage(job: &MixJob<'_>, index: usize, stage: &StageMix, progress: Progre
     let parents = parents(job, Some(index))?;
     let request =
         Request { name, mix, n_rows: *n_rows, batch_rows: stage.batch_rows, wanted: Wanted::Training, before };
-    let ledger = StageFolder::begin(&job.out.join(ledger_folder(name)))?;
     let parts = parts(job.removals, index, *n_rows);
+    // What lies there stays until it is known that there is enough for something else.
+    check(job, &request, &parts[0].1)?;
+    let ledger = StageFolder::begin(&job.out.join(ledger_folder(name)))?;
     let mut files = Vec::new();
     pack(job, &request, parts, &parents, Some((ledger.path(), &mut files)), progress)?;
     let settings = (job.settings)(name);
@@ -192,11 +194,18 @@ fn group_rows(group: &[Quota]) -> Option<(Group, u64)> {
     Some((group.first()?.stratum.group.clone(), group.iter().map(|quota| quota.n_rows).sum()))
 }
 
-/// Plain text of every language that some stage reads, from held-out documents only.
-fn pack_validation(job: &MixJob<'_>, progress: Progress<'_>) -> Result<(), MixError> {
-    let mut langs: Vec<&String> = job.stages.iter().flat_map(|stage| stage.mix.language.keys()).collect();
+/// Languages that some stage reads, sorted.
+pub fn validation_languages(stages: &[StageMix]) -> Vec<&String> {
+    let languages = stages.iter().flat_map(|stage| &stage.mix.language);
+    let mut langs: Vec<&String> = languages.filter(|(_, share)| share.0 > 0.0).map(|(lang, _)| lang).collect();
     langs.sort();
     langs.dedup();
+    langs
+}
+
+/// Plain text of every language that some stage reads, from held-out documents only.
+fn pack_validation(job: &MixJob<'_>, progress: Progress<'_>) -> Result<(), MixError> {
+    let langs = validation_languages(job.stages);
     let share = 1.0 / langs.len().max(1) as f64;
     let mix = Mix {
         language: langs.iter().map(|&lang| (lang.clone(), Share(share))).collect(),
@@ -249,6 +258,16 @@ impl Request<'_> {
     }
 }
 
+/// Whether the mix can be met from what there is, as far as that can be said before documents are laid out.
+fn check(job: &MixJob<'_>, request: &Request<'_>, removed: &Removed) -> Result<(), MixError> {
+    let catalogue = request.catalogue(job, removed.clone(), request.before.as_deref())?;
+    let supplies = survey(&catalogue)?;
+    let plan = plan(request.mix, request.n_rows, job.context, &supplies, &removed.sources);
+    let plan = plan.map_err(|what| request.too_little(what))?;
+    let groups: Vec<(Group, u64)> = plan.iter().filter_map(|group| group_rows(group)).collect();
+    check_batches(request.mix, &groups, request.batch_rows, 0).map_err(|what| request.too_little(vec![what]))
+}
+
 /// Packs one folder and commits it. `ledger` is where to write what was read, and the files that were written.
 fn pack(
     job: &MixJob<'_>,
@@ -286,7 +305,10 @@ fn pack(
         pack_part(job, request, &catalogue, part, (&work.0, memory), (&mut shuffle, &mut names), keep, &mut told)?;
         match &mut ledger {
             Some((_, written)) if is_last => **written = files,
-            _ => drop(Manifest::new("ledger", LEDGER_FORMAT, &Settings::default()).with_files(files).commit(&to)?),
+            None => {}
+            Some(_) => {
+                Manifest::new("ledger", LEDGER_FORMAT, &Settings::default()).with_files(files).commit(&to)?;
+            }
         }
         before = Some(to);
     }
@@ -319,9 +341,10 @@ fn pack_part(
 ) -> Result<(), MixError> {
     let (mix, n_rows) = (request.mix, request.n_rows - part.first);
     let supplies = survey(catalogue)?;
-    let mut plan = plan(mix, n_rows, job.context, &supplies).map_err(|what| request.too_little(what))?;
+    let mut plan = plan(mix, n_rows, job.context, &supplies, &catalogue.removed.sources)
+        .map_err(|what| request.too_little(what))?;
     let groups: Vec<(Group, u64)> = plan.iter().filter_map(|group| group_rows(group)).collect();
-    check_batches(mix, &groups, request.batch_rows).map_err(|what| request.too_little(vec![what]))?;
+    check_batches(mix, &groups, request.batch_rows, part.first).map_err(|what| request.too_little(vec![what]))?;
     let seed = job.seed.stream("mix");
     let drawn = draw(catalogue, &plan, &seed, &work.join("drawn"), memory / 4)?;
     let size = (job.context, n_rows);
@@ -359,6 +382,9 @@ impl Told {
         let mut n_kept = vec![0_u64; quotas.len()];
         let turns = Turns::new(quotas.iter().map(|(_, n_rows)| *n_rows).collect());
         turns.groups().take(part.n_kept as usize).for_each(|group| n_kept[group] += 1);
+        // Documents are told of the last part only: those of earlier ones are laid out to the stage's end and kept in part.
+        (self.n_documents, self.n_cut, self.n_long) = (0, 0, 0);
+        self.strata.clear();
         let mut packed = packed.iter();
         for (group, ((of, _), n_rows)) in plan.iter().filter(|group| !group.is_empty()).zip(quotas.iter().zip(n_kept)) {
             let mut epochs = 0;
@@ -405,7 +431,7 @@ struct Written {
     files: Vec<FileEntry>,
     n_rows: u64,
     n_padding: u64,
-    /// Tokens, targets and documents by name.
+    /// Tokens and targets by name.
     by_name: Vec<[u64; 2]>,
 }
 
@@ -443,6 +469,8 @@ fn write_rows(
         named.map(|(index, shard)| shard.finish(folder, &format!("part-{index:05}.arrow"))).collect()
     };
     std::thread::scope(|scope| {
+        // Moved in: where filling rows panics, the writer must see that nothing more comes.
+        let sender = sender;
         let writing = scope.spawn(write);
         let rows = fill_rows(job.context, request, &mut pieces, names, (&sender, progress));
         drop(sender);

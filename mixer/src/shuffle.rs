@@ -38,8 +38,11 @@ pub(crate) struct Piece<'t> {
 /// Bytes before the loss spans.
 const HEAD: usize = 8 + 4 * 5 + 16;
 
+/// Runs that are open at a time.
+const RUNS_MERGED: usize = if cfg!(test) { 3 } else { 256 };
+
 /// However little memory there is, the buffer holds so much.
-const BUFFER_MIN: usize = 1 << 20;
+const BUFFER_MIN: usize = if cfg!(test) { 1 << 10 } else { 1 << 20 };
 
 /// Takes pieces in any order.
 pub(crate) struct RowShuffle {
@@ -97,15 +100,8 @@ impl RowShuffle {
         self.places.par_sort_unstable();
         let mut path = self.path.clone().into_os_string();
         path.push(format!(".{}", self.runs.len()));
-        let run = Run { path: path.into() };
-        let failed = |source| FileError::new("write", &run.path, source);
-        let mut writer = BufWriter::with_capacity(1 << 18, File::create(&run.path).map_err(failed)?);
-        for &(_, _, at) in &self.places {
-            let bytes = &self.bytes[at..];
-            writer.write_all(&bytes[..n_bytes_at(bytes)]).map_err(failed)?;
-        }
-        writer.flush().map_err(failed)?;
-        self.runs.push(run);
+        let pieces = self.places.iter().map(|&(_, _, at)| &self.bytes[at..at + n_bytes_at(&self.bytes[at..])]);
+        self.runs.push(Run::of(path.into(), pieces)?);
         self.bytes.clear();
         self.places.clear();
         Ok(())
@@ -119,18 +115,35 @@ impl RowShuffle {
         }
         self.spill()?;
         drop((std::mem::take(&mut self.bytes), std::mem::take(&mut self.places)));
-        let n_buffer = (self.n_bytes_max / self.runs.len()).clamp(1 << 14, 1 << 22);
-        let mut heads = BinaryHeap::new();
-        let mut runs = Vec::new();
-        for (index, run) in std::mem::take(&mut self.runs).into_iter().enumerate() {
-            let mut reader = RunReader::open(run, n_buffer)?;
-            if let Some(place) = reader.advance()? {
-                heads.push(Reverse((place, index)));
-            }
-            runs.push(reader);
+        let mut runs = std::mem::take(&mut self.runs);
+        // A process may have only so many files open: many runs become fewer, longer ones first.
+        let mut n_merged = 0;
+        while runs.len() > RUNS_MERGED {
+            let rest = runs.split_off(RUNS_MERGED);
+            let mut path = self.path.clone().into_os_string();
+            path.push(format!(".merged-{n_merged}"));
+            let merged = merge(runs, self.n_bytes_max)?.write(path.into())?;
+            runs = rest;
+            runs.push(merged);
+            n_merged += 1;
         }
-        Ok(Shuffled(Source::Runs { heads, runs, current: None }))
+        merge(runs, self.n_bytes_max)
     }
+}
+
+/// All runs in order, each read through a buffer of its part of the memory.
+fn merge(runs: Vec<Run>, n_bytes_max: usize) -> Result<Shuffled, FileError> {
+    let n_buffer = (n_bytes_max / runs.len()).clamp(1 << 14, 1 << 22);
+    let mut heads = BinaryHeap::new();
+    let mut readers = Vec::new();
+    for (index, run) in runs.into_iter().enumerate() {
+        let mut reader = RunReader::open(run, n_buffer)?;
+        if let Some(place) = reader.advance()? {
+            heads.push(Reverse((place, index)));
+        }
+        readers.push(reader);
+    }
+    Ok(Shuffled(Source::Runs { heads, runs: readers, current: None }))
 }
 
 /// Bytes of the piece that `bytes` begins with.
@@ -172,10 +185,28 @@ enum Source {
 }
 
 impl Shuffled {
+    /// Writes what is still to come as one run.
+    fn write(mut self, path: PathBuf) -> Result<Run, FileError> {
+        let run = Run { path };
+        let failed = |source| FileError::new("write", &run.path, source);
+        let mut writer = BufWriter::with_capacity(1 << 18, File::create(&run.path).map_err(failed)?);
+        while let Some(bytes) = self.next_bytes()? {
+            writer.write_all(bytes).map_err(failed)?;
+        }
+        writer.flush().map_err(failed)?;
+        Ok(run)
+    }
+
     /// The next piece; `None` at the end.
     pub(crate) fn next(&mut self) -> Result<Option<Piece<'_>>, FileError> {
+        Ok(self.next_bytes()?.map(piece))
+    }
+
+    fn next_bytes(&mut self) -> Result<Option<&[u8]>, FileError> {
         match &mut self.0 {
-            Source::Memory { bytes, places } => Ok(places.next().map(|(_, _, at)| piece(&bytes[at..]))),
+            Source::Memory { bytes, places } => {
+                Ok(places.next().map(|(_, _, at)| &bytes[at..at + n_bytes_at(&bytes[at..])]))
+            }
             Source::Runs { heads, runs, current } => {
                 if let Some(last) = current.take()
                     && let Some(place) = runs[last].advance()?
@@ -184,7 +215,7 @@ impl Shuffled {
                 }
                 let Some(Reverse((_, index))) = heads.pop() else { return Ok(None) };
                 *current = Some(index);
-                Ok(Some(piece(&runs[index].bytes)))
+                Ok(Some(&runs[index].bytes))
             }
         }
     }
@@ -193,6 +224,16 @@ impl Shuffled {
 /// A file of pieces in order, removed with the value.
 struct Run {
     path: PathBuf,
+}
+
+impl Run {
+    fn of<'a>(path: PathBuf, mut pieces: impl Iterator<Item = &'a [u8]>) -> Result<Self, FileError> {
+        let run = Self { path };
+        let failed = |source| FileError::new("write", &run.path, source);
+        let mut writer = BufWriter::with_capacity(1 << 18, File::create(&run.path).map_err(failed)?);
+        pieces.try_for_each(|piece| writer.write_all(piece)).and_then(|()| writer.flush()).map_err(failed)?;
+        Ok(run)
+    }
 }
 
 impl Drop for Run {

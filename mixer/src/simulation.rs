@@ -3,7 +3,7 @@
 //! Everything that [`crate::mix`] does with a stage before it touches a token, by the same code, over a catalogue that is computed
 //! instead of read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 
@@ -85,7 +85,7 @@ pub fn simulate(simulation: &Simulation<'_>, done: &mut dyn FnMut(&'static str))
     let supplies = survey(&documents)?;
     done("survey");
     let too_little = |what| MixError::TooLittle { stage: "simulated".to_owned(), what };
-    let mut plan = plan(mix, n_rows, context, &supplies).map_err(too_little)?;
+    let mut plan = plan(mix, n_rows, context, &supplies, &BTreeSet::new()).map_err(too_little)?;
     done("plan");
     let drawn = draw(&documents, &plan, &seed, &work.join("drawn"), memory)?;
     done("draw");

@@ -25,8 +25,15 @@ use crate::shuffle::{Piece, RowShuffle};
 /// Bits of a sorted row that hold the reading; those above it hold the stratum.
 const PASS_BITS: u32 = 8;
 
-/// Where `Placement::predicts_first` lies in a sorted row, above the position in the row.
+/// Where `Placement::predicts_first` and `is_first` lie in a sorted row, above the position in the row.
 const PREDICTS_FIRST: u64 = 1 << 32;
+const IS_FIRST: u64 = 1 << 33;
+
+/// Where stratum and reading lie, above those.
+const STRATUM_BITS: u32 = 34;
+
+/// Drawn documents that a thread gathers before it hands them to the sorter.
+const DRAWN_BLOCK: usize = 1 << 14;
 
 /// What is known of all strata before anything is read.
 pub(crate) fn survey(catalogue: &impl Documents) -> Result<BTreeMap<Stratum, Supply>, MixError> {
@@ -80,10 +87,17 @@ pub(crate) fn draw(
     spill: &Path,
     memory: usize,
 ) -> Result<Sorted<4>, MixError> {
+    // A stratum without rows may get some where others run out, unless its share was given.
+    let is_read = |(quota, _): &(&Quota, u64)| quota.n_rows > 0 || !quota.is_given;
+    let strata = plan.iter().flatten().zip(0..).filter(is_read);
     let strata: BTreeMap<&Stratum, (u64, u8)> =
-        plan.iter().flatten().zip(0..).map(|(quota, number)| (&quota.stratum, (number, quota.last_pass))).collect();
+        strata.map(|(quota, number)| (&quota.stratum, (number, quota.last_pass))).collect();
     let orders: Vec<ReadingOrder> = (0..=u8::MAX).map(|pass| ReadingOrder::new(seed, pass)).collect();
     let sorter = std::sync::Mutex::new(Sorter::new(spill, memory));
+    let hand_over = |rows: &mut Vec<[u64; 4]>| {
+        let mut sorter = sorter.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        rows.drain(..).try_for_each(|row| sorter.push(row))
+    };
     (0..catalogue.n_shards()).into_par_iter().try_for_each(|shard| {
         let mut rows: Vec<[u64; 4]> = Vec::new();
         catalogue.visit::<Option<(u64, u8)>, MixError>(
@@ -91,19 +105,19 @@ pub(crate) fn draw(
             &mut |stratum| strata.get(stratum).copied(),
             &mut |stratum, entry| {
                 let Some((stratum, last_pass)) = stratum.filter(|_| !entry.is_too_long) else { return Ok(()) };
-                let mut push = |pass: u8, span: Span| {
-                    let key = orders[usize::from(pass)].key(entry.id);
+                let mut push = |pass: u8, more: u64, span: Span| {
+                    let key = orders[usize::from(pass)].key(entry.id).wrapping_add(more);
                     let span = u64::from(span.start) << 32 | u64::from(span.end);
                     rows.push([stratum << PASS_BITS | u64::from(pass), key, entry.document, span]);
                 };
-                entry.reading.rest.iter().for_each(|&rest| push(0, rest));
+                // Two rests may be equal, and the sorter gives equal rows once: they are told apart by their number.
+                (0..).zip(&entry.reading.rest).for_each(|(number, &rest)| push(0, number, rest));
                 let whole = Span { start: 0, end: entry.n_tokens };
-                (entry.reading.times.saturating_add(1)..=last_pass).for_each(|pass| push(pass, whole));
-                Ok(())
+                (entry.reading.times.saturating_add(1)..=last_pass).for_each(|pass| push(pass, 0, whole));
+                if rows.len() >= DRAWN_BLOCK { Ok(hand_over(&mut rows)?) } else { Ok(()) }
             },
         )?;
-        let mut sorter = sorter.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        rows.into_iter().try_for_each(|row| sorter.push(row)).map_err(MixError::from)
+        hand_over(&mut rows).map_err(MixError::from)
     })?;
     let sorter = sorter.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     Ok(sorter.finish()?)
@@ -159,21 +173,22 @@ pub(crate) fn lay_out(
 }
 
 fn to_row(stratum: u64, placement: &Placement) -> [u64; 4] {
-    let Placement { document, span, pass, row, row_start, predicts_first } = *placement;
-    let first = if predicts_first { PREDICTS_FIRST } else { 0 };
-    let place = (stratum << PASS_BITS | u64::from(pass)) << 33 | first | u64::from(row_start);
+    let Placement { document, span, pass, row, row_start, is_first, predicts_first } = *placement;
+    let flags = if predicts_first { PREDICTS_FIRST } else { 0 } | if is_first { IS_FIRST } else { 0 };
+    let place = (stratum << PASS_BITS | u64::from(pass)) << STRATUM_BITS | flags | u64::from(row_start);
     [document, u64::from(span.start) << 32 | u64::from(span.end), row, place]
 }
 
 fn from_row(row: [u64; 4]) -> (usize, Placement) {
     let [document, span, row, place] = row;
-    let strata = place >> 33;
+    let strata = place >> STRATUM_BITS;
     let placement = Placement {
         document,
         span: Span { start: (span >> 32) as u32, end: span as u32 },
         pass: strata as u8,
         row,
         row_start: place as u32,
+        is_first: place & IS_FIRST != 0,
         predicts_first: place & PREDICTS_FIRST != 0,
     };
     ((strata >> PASS_BITS) as usize, placement)
@@ -346,9 +361,10 @@ impl PartReading {
 
     fn add(&mut self, placement: &Placement, is_kept: bool) {
         let Placement { pass, span, .. } = *placement;
-        if pass == 0 {
-            // The rest of it was laid out; what of that is not kept is still to come.
-            self.reading.rest.retain(|rest| rest.start != span.start);
+        if pass == 0 && placement.is_first {
+            // One rest of it was laid out; what of that is not kept is still to come.
+            let laid_out = self.reading.rest.iter().position(|rest| rest.start == span.start && rest.end >= span.end);
+            laid_out.map(|index| self.reading.rest.remove(index));
         }
         let index = self.passes.iter().position(|known| known.0 == pass).unwrap_or_else(|| {
             self.passes.push((pass, pass == 0, Vec::new()));

@@ -50,7 +50,7 @@ fn write_corpus(out: &Path, documents: &[TokenizedDocument], shard: usize) {
     for (number, part) in documents.chunks(shard).enumerate() {
         let name = format!("part-{number:05}");
         tokens.push(write_tokens(&out.join("tokens"), &format!("{name}.arrow"), part).unwrap());
-        let part: Vec<Document> = part.iter().map(|tokens| text_of(tokens)).collect();
+        let part: Vec<Document> = part.iter().map(text_of).collect();
         let signals = ["cluster_size".to_owned()];
         texts.push(write_documents(&out.join("documents"), &format!("{name}.parquet"), &part, &signals).unwrap());
     }

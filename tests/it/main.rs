@@ -6,6 +6,7 @@ mod determinism;
 mod harness;
 mod ingest;
 mod instructions;
+#[cfg(feature = "torch")]
 mod mix;
 mod plan;
 mod tidy;

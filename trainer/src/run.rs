@@ -476,11 +476,11 @@ fn newest_checkpoint(job: &TrainJob<'_>) -> Result<Option<Checkpoint>, TrainErro
             return Ok(Some(checkpoint));
         }
     }
-    if steps.is_empty() || !job.kept_rows.is_empty() {
+    // None was written before the rows changed: training begins anew, and what saw other rows goes.
+    if !steps.is_empty() {
         remove_others(&checkpoints, &[])?;
-        return Ok(None);
     }
-    other("data")
+    Ok(None)
 }
 
 /// What a checkpoint of stage `index` was made from: rows of later stages are none of its parents.
@@ -494,13 +494,15 @@ fn rows_of(stage: &StagePlan) -> String {
     format!("packed/{}", stage.name)
 }
 
-/// How many rows from the first one on are the same for `parents` as for the job; `None` where something else differs.
+/// How many rows from the first one on are the same for `parents` as for the job; `None` where something else differs, or rows differ
+/// that no take-down accounts for. Held-out rows are not trained on.
 fn rows_in_common(job: &TrainJob<'_>, parents: &[Parent]) -> Option<u64> {
     let mut n_rows = u64::MAX;
-    for old in parents.iter().filter(|old| !job.parents.contains(old)) {
+    let differs = |old: &&Parent| !job.parents.contains(old) && old.name != "packed/validation";
+    for old in parents.iter().filter(differs) {
         let stage = job.plan.stages.iter().find(|stage| old.name == rows_of(stage))?;
-        let same = job.kept_rows.iter().filter(|(parent, _)| parent == old).map(|(_, same)| *same).min();
-        n_rows = n_rows.min(stage.first_row + same.unwrap_or(0));
+        let same = job.kept_rows.iter().filter(|(parent, _)| parent == old).map(|(_, same)| *same).min()?;
+        n_rows = n_rows.min(stage.first_row + same);
     }
     Some(n_rows)
 }

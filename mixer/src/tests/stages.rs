@@ -8,8 +8,11 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// Tokens and segments of rows.
+type Rows = Vec<(Vec<u32>, Vec<Segment>)>;
+
 /// All rows of a stage.
-fn rows_of(out: &Path, stage: &str) -> Vec<(Vec<u32>, Vec<Segment>)> {
+fn rows_of(out: &Path, stage: &str) -> Rows {
     let folder = out.join(packed_folder(stage));
     let mut rows = Vec::new();
     for path in Manifest::read(&folder).unwrap().paths(&folder) {
@@ -227,7 +230,7 @@ fn a_later_mix_is_changed_without_touching_what_is_packed() {
     run(out.path(), &stages, |_| {}).unwrap();
     assert_eq!(fs::metadata(small.join(Manifest::NAME)).unwrap().modified().unwrap(), before);
     // What the second stage reads first is what the first one did not read.
-    let again: Vec<(Vec<u32>, Vec<Segment>)> = rows_of(out.path(), "large");
+    let again: Rows = rows_of(out.path(), "large");
     let readings = readings_of(out.path(), "large");
     let max = readings.iter().map(|reading| reading.times).max().unwrap();
     assert!(again.iter().flat_map(|row| &row.1).any(|segment| !first.contains(&segment.doc)));
@@ -289,7 +292,7 @@ fn what_is_proposed_works() {
     let epochs: u32 = error
         .split("epochs_max = ")
         .skip(1)
-        .map(|rest| rest.split(',').next().unwrap().parse::<u32>().unwrap())
+        .map(|rest| rest.split(' ').next().unwrap().parse::<u32>().unwrap())
         .max()
         .unwrap();
     stages[0].mix.source_epochs_max.insert("asked".into(), epochs);
@@ -372,6 +375,8 @@ fn a_take_down_keeps_what_was_before_it() {
         documents: documents.iter().map(DocId::to_string).collect(),
         sources: sources.iter().map(|&source| source.into()).collect(),
         before: Vec::new(),
+        settings: Vec::new(),
+        tokens: String::new(),
     };
     let first = removal(row, vec![id], &[]);
     assert_eq!(mix_without(std::slice::from_ref(&first)), ["small", "large"]);
@@ -430,11 +435,19 @@ proptest! {
             .iter()
             .map(|&(stage, row, document)| {
                 let documents = vec![documents[document % documents.len()].id.to_string()];
-                Removal { stage: stage % stages.len(), row, documents, sources: Vec::new(), before: Vec::new() }
+                Removal {
+                    stage: stage % stages.len(),
+                    row,
+                    documents,
+                    sources: Vec::new(),
+                    before: Vec::new(),
+                    settings: Vec::new(),
+                    tokens: String::new(),
+                }
             })
             .collect();
         let names: Vec<&str> = stages.iter().map(|stage| &stage.name[..]).collect();
-        let run_with = |removals: &[Removal]| -> Result<Vec<Vec<(Vec<u32>, Vec<Segment>)>>, TestCaseError> {
+        let run_with = |removals: &[Removal]| -> Result<Vec<Rows>, TestCaseError> {
             let settings = |name: &str| Settings(serde_json::to_value(stages.iter().find(|stage| stage.name == name)).unwrap());
             let job = MixJob { removals, validation_rows: 0, ..job(out.path(), &stages, &settings) };
             match mix(&job, &|_, _| ControlFlow::Continue(())) {
