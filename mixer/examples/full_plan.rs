@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use corpus::{Count, Manifest, Share, TokenShard};
-use mixer::{Group, Mix, Packing, Simulation, Stratum, simulate};
+use mixer::{Group, Mix, Simulation, Stratum, simulate};
 use serde_json::json;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
@@ -23,18 +23,8 @@ fn main() -> Outcome<()> {
     };
     let count = |text: &str| Count::parse(text).map(|count| count.0).ok_or("a count such as 1B");
     let like = lengths(Path::new(run))?;
-    let mix = Mix {
-        language: BTreeMap::from([("en".to_owned(), Share(0.535)), ("zh".to_owned(), Share(0.465))]),
-        instruction: Share(0.01),
-        proposition: Share(0.0),
-        source: BTreeMap::new(),
-        temperature: 1.0,
-        by: Vec::new(),
-        epochs_max: 4,
-        source_epochs_max: BTreeMap::new(),
-        batch_min: BTreeMap::new(),
-        packing: Packing::Concatenate,
-    };
+    let language = BTreeMap::from([("en".to_owned(), Share(0.535)), ("zh".to_owned(), Share(0.465))]);
+    let mix = Mix { instruction: Share(0.01), ..Mix::plain(language, 4) };
     let work = std::env::temp_dir().join("moso-full-plan");
     std::fs::create_dir_all(&work)?;
     let simulation = Simulation {

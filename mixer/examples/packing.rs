@@ -44,18 +44,7 @@ fn stage(out: &Path, packing: Packing, context: usize) -> Outcome<StageMix> {
     // The first share is what the others leave, so that they add up to 1.
     let others: f64 = language.values().skip(1).map(|share| share.0).sum();
     language.values_mut().take(1).for_each(|share| share.0 = 1.0 - others);
-    let mix = Mix {
-        language,
-        instruction: Share(0.0),
-        proposition: Share(0.0),
-        source: BTreeMap::new(),
-        temperature: 1.0,
-        by: Vec::new(),
-        epochs_max: 1,
-        source_epochs_max: BTreeMap::new(),
-        batch_min: BTreeMap::new(),
-        packing,
-    };
+    let mix = Mix { packing, ..Mix::plain(language, 1) };
     let n_rows = (0.9 * plain(None) / context as f64) as u64;
     Ok(StageMix { name: "all".to_owned(), n_rows, batch_rows: 1, mix })
 }

@@ -141,6 +141,22 @@ impl By {
 }
 
 impl Mix {
+    /// Plain text of some languages, each source as it is, documents end to end.
+    pub fn plain(language: BTreeMap<String, Share>, epochs_max: u32) -> Self {
+        Self {
+            language,
+            instruction: Share(0.0),
+            proposition: Share(0.0),
+            source: BTreeMap::new(),
+            temperature: as_they_are(),
+            by: Vec::new(),
+            epochs_max,
+            source_epochs_max: BTreeMap::new(),
+            batch_min: BTreeMap::new(),
+            packing: Packing::Concatenate,
+        }
+    }
+
     /// The share of every group that has one, in a fixed order; or what is wrong with the mix.
     pub fn groups(&self) -> Result<Vec<(Group, f64)>, String> {
         self.check()?;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::catalogue::{Catalogue, CatalogueError, Wanted, shards};
-use crate::config::{Mix, Packing, StageMix};
+use crate::config::{Mix, StageMix};
 use crate::order::Turns;
 use crate::pack::Packed;
 use crate::plan::{Group, Quota, Stratum, Supply, check_batches, plan};
@@ -207,18 +207,7 @@ pub fn validation_languages(stages: &[StageMix]) -> Vec<&String> {
 fn pack_validation(job: &MixJob<'_>, progress: Progress<'_>) -> Result<(), MixError> {
     let langs = validation_languages(job.stages);
     let share = 1.0 / langs.len().max(1) as f64;
-    let mix = Mix {
-        language: langs.iter().map(|&lang| (lang.clone(), Share(share))).collect(),
-        instruction: Share(0.0),
-        proposition: Share(0.0),
-        source: BTreeMap::new(),
-        temperature: 1.0,
-        by: Vec::new(),
-        epochs_max: 1,
-        source_epochs_max: BTreeMap::new(),
-        batch_min: BTreeMap::new(),
-        packing: Packing::Concatenate,
-    };
+    let mix = Mix::plain(langs.iter().map(|&lang| (lang.clone(), Share(share))).collect(), 1);
     let n_rows = job.validation_rows * langs.len() as u64;
     let (wanted, parents) = (Wanted::Validation, parents(job, None)?);
     let request = Request { name: VALIDATION, mix: &mix, n_rows, batch_rows: 1, wanted, before: None };

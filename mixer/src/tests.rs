@@ -29,18 +29,8 @@ fn document(index: usize, lang: &str, source: &str, kind: Kind, len: usize) -> T
 }
 
 fn mix_of(en: f64, instruction: f64, proposition: f64, epochs_max: u32) -> Mix {
-    Mix {
-        language: BTreeMap::from([("en".into(), Share(en)), ("zh".into(), Share(1.0 - en))]),
-        instruction: Share(instruction),
-        proposition: Share(proposition),
-        source: BTreeMap::new(),
-        temperature: 1.0,
-        by: Vec::new(),
-        epochs_max,
-        source_epochs_max: BTreeMap::new(),
-        batch_min: BTreeMap::new(),
-        packing: Packing::Concatenate,
-    }
+    let language = BTreeMap::from([("en".into(), Share(en)), ("zh".into(), Share(1.0 - en))]);
+    Mix { instruction: Share(instruction), proposition: Share(proposition), ..Mix::plain(language, epochs_max) }
 }
 
 /// Writes `tokens/` and `documents/` in shards of at most `shard` documents. Every document has the signal `cluster_size`, which is
