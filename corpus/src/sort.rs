@@ -1,8 +1,8 @@
 //! Sorting more rows than memory holds.
 //!
 //! Everything that compares documents of the whole corpus (exact keys, bands of sketches, pairs, repeated lines) is a sort, and
-//! so is everything that puts them in another order (what a stage reads, which row it goes to): rows of a few 64-bit numbers go in, and come out in order, each different row once. Rows gather in a buffer of a fixed
-//! size; a full buffer is sorted on all cores and written away as a run; at the end the runs are merged with one small
+//! so is everything that puts them in another order (what a stage reads, which row it goes to): rows of a few 64-bit numbers
+//! go in, and come out in order, each different row once. Rows gather in a buffer of a fixed size; a full buffer is sorted on all cores and written away as a run; at the end the runs are merged with one small
 //! read buffer each. Costs O(n log n) comparisons and, beyond one buffer, one write and one read of every row.
 //!
 //! Run files live in a work folder and are read back by the process that wrote them only, so they carry no checksum.

@@ -287,7 +287,8 @@ fn place_slice(tensor: &mut Tensor, slice: &Slice, view: &TensorView<'_>) -> Res
     Ok(place.numel())
 }
 
-/// Removes all checkpoints but those of `keep`, and what was left of interrupted attempts. The manifest goes first, so that a half-removed one is never loaded.
+/// Removes all checkpoints but those of `keep`, and what was left of interrupted attempts. The manifest goes first, so that a
+/// half-removed one is never loaded.
 pub(crate) fn remove_others(checkpoints: &Path, keep: &[u64]) -> Result<(), FileError> {
     for (step, folder) in step_folders(checkpoints) {
         if keep.contains(&step) {
