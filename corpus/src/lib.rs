@@ -52,7 +52,7 @@ pub use manifest::{FileEntry, Manifest, ManifestError, Parent, Tally};
 pub use packed::{PACKED_FORMAT, PackedShard, PackedWriter, Segment, Span};
 pub use seed::{HeldOut, Seed, is_held_out};
 pub use settings::Settings;
-pub use sort::{Sorted, Sorter, Spool, SpoolRows};
+pub use sort::{Sorted, Sorter, Spool};
 pub use tokens::{
     TOKENS_FORMAT, TokenBatch, TokenRows, TokenShard, TokenizedDocument, TokensWriter, read_tokens, write_tokens,
 };

@@ -304,16 +304,18 @@ fn compare_pairs<C: Candidates>(
         pair.into_iter().for_each(|position| needed.insert(position));
         spool.push(pair)?;
     }
+    spool.flush()?;
     drop(pairs);
     let n_pairs = spool.n_rows();
     let blocks = cut_into_blocks(candidates, &needed, room.n_bytes)?;
     let block_of = |position: u64| blocks.partition_point(|&start| start <= position) as u64 - 1;
     let mut by_block = room.sorter::<3>("blocks");
-    let mut spooled = spool.into_rows(1 << 12)?;
-    while let Some([later, earlier]) = spooled.next()? {
-        by_block.push([block_of(later) << 32 | block_of(earlier), later, earlier])?;
+    for start in (0..n_pairs).step_by(PAIRS_AT_ONCE) {
+        for [later, earlier] in spool.range(start, n_pairs.min(start + PAIRS_AT_ONCE as u64))? {
+            by_block.push([block_of(later) << 32 | block_of(earlier), later, earlier])?;
+        }
     }
-    drop(spooled);
+    drop(spool);
     let mut by_block = by_block.finish()?;
     let mut compared = room.sorter::<4>("compared");
     let (mut later_block, mut earlier_block) = (Block::default(), Block::default());

@@ -456,7 +456,11 @@ mod repeats {
 
 proptest! {
     #[test]
-    fn a_sorter_is_a_sorted_set(rows in prop::collection::vec(prop::array::uniform2(0_u64..50), 0..20_000)) {
+    fn a_sorter_is_a_sorted_set(
+        rows in prop::collection::vec((0_u64..50, prop_oneof![0_u64..50, any::<u64>()], 0_u32..64), 0..20_000),
+    ) {
+        // Numbers of every width, first ones among them.
+        let rows: Vec<[u64; 3]> = rows.into_iter().map(|(few, any, shift)| [few << shift, any >> shift, few]).collect();
         let folder = tempfile::tempdir().unwrap();
         for n_bytes_max in [0, 1 << 30] {
             let mut sorter = Sorter::new(&folder.path().join("rows"), n_bytes_max);
