@@ -9,7 +9,8 @@ use ingest::{IngestConfig, RawIngest, RawSource, Source, resolve_sources};
 use loader::Verify;
 use mixer::{Mix, StageMix};
 use planner::{
-    Batch, Cost, Growth, LearningRate, MuP, Operator, OptimizerSettings, RunPlan, Shape, StageRequest, plan,
+    Batch, Cost, Growth, LearningRate, MuP, Operator, OptimizerSettings, Precision, Recompute, RunPlan, Shape,
+    StageRequest, plan,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -96,6 +97,10 @@ struct RawTrain {
     context: u64,
     mup: MuP,
     optimizer: OptimizerSettings,
+    precision: Precision,
+    /// What is computed twice to save memory. Cannot change results.
+    #[serde(default)]
+    recompute: Recompute,
     checkpoint_every: u64,
     keep_last: usize,
     validate_every: u64,
@@ -143,6 +148,9 @@ pub(crate) struct Run {
     pub(crate) mix_memory: ByteSize,
     pub(crate) plan: RunPlan,
     pub(crate) optimizer: OptimizerSettings,
+    pub(crate) precision: Precision,
+    #[cfg_attr(not(feature = "torch"), expect(dead_code, reason = "only training computes"))]
+    pub(crate) recompute: Recompute,
     pub(crate) checkpoint_every: u64,
     pub(crate) keep_last: usize,
     pub(crate) validate_every: u64,
@@ -166,7 +174,17 @@ impl Run {
 
     fn check(raw: RawRun, name: String, folder: &Path) -> anyhow::Result<Self> {
         let RawRun { seed, source, ingest, tokenizer, mix, stage, train, eval, report } = raw;
-        let RawTrain { context, mup, optimizer, checkpoint_every, keep_last, validate_every, verify } = train;
+        let RawTrain {
+            context,
+            mup,
+            optimizer,
+            precision,
+            recompute,
+            checkpoint_every,
+            keep_last,
+            validate_every,
+            verify,
+        } = train;
         let tokenizer = TokenizerConfig::new(tokenizer, folder).map_err(|what| anyhow!("[tokenizer] {what}"))?;
         let n_ids = tokenize::n_ids(&tokenizer).context("[tokenizer]")?;
         let vocabulary = n_ids.next_multiple_of(VOCABULARY_MULTIPLE);
@@ -218,6 +236,8 @@ impl Run {
             mix_memory: mix.map_or(MIX_MEMORY, |mix| mix.memory),
             plan,
             optimizer,
+            precision,
+            recompute,
             checkpoint_every,
             keep_last,
             validate_every,
@@ -249,7 +269,7 @@ impl Run {
             "tokenizer": { "tokenizer": self.tokenizer, "seed": self.seed_value, "held_out": self.eval.held_out },
             "tokenize": {},
             "mix": self.resolved_mix(),
-            "train": { "plan": self.plan, "optimizer": self.optimizer, "seed": self.seed_value },
+            "train": { "plan": self.plan, "optimizer": self.optimizer, "precision": self.precision, "seed": self.seed_value },
             "eval": { "eval": self.eval, "seed": self.seed_value },
             "report": self.report,
         })

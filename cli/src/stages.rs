@@ -301,6 +301,8 @@ impl<'a> Stages<'a> {
             out: self.out,
             plan: &self.run.plan,
             optimizer: self.run.optimizer,
+            precision: self.run.precision,
+            recompute: self.run.recompute,
             packed: self.packed_folders().iter().map(|folder| self.out.join(folder)).collect(),
             validation: self.out.join(packed_folder(VALIDATION)),
             kept_rows: self.kept_rows()?,

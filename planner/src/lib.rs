@@ -22,7 +22,7 @@ mod stage;
 mod tests;
 
 pub use cost::{Cost, formula_flops};
-pub use shape::{MuP, Shape};
+pub use shape::{MuP, Precision, Recompute, Shape};
 pub use stage::{
     Batch, Growth, LearningRate, Operator, OptimizerSettings, PlanError, RunPlan, StagePlan, StageRequest, plan,
 };

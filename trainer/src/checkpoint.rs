@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use corpus::{FileEntry, FileError, Manifest, ManifestError, Parent, Settings, StageFolder, write_atomically};
-use planner::{MuP, Shape};
+use planner::{MuP, Precision, Shape};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -78,10 +78,9 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// The model, over the same memory.
+    /// The model in float32.
     pub fn model(&self) -> Model {
-        let tensors = self.tensors.iter().map(Tensor::shallow_clone).collect();
-        Model::new(self.state.shape, self.state.mup, tensors)
+        Model::new(self.state.shape, self.state.mup, Precision::Float32, &self.tensors)
     }
 
     /// Where its tensors lie.

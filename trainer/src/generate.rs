@@ -45,8 +45,8 @@ fn next_logits(checkpoint: &Checkpoint, tokens: &[u32]) -> Vec<f32> {
     let model = checkpoint.model();
     tch::no_grad(|| {
         let ids: Vec<i64> = tokens.iter().map(|&token| i64::from(token)).collect();
-        let hidden = model.hidden(&row(&ids, &model), checkpoint.masks().as_ref());
-        let last = hidden.narrow(1, ids.len() as i64 - 1, 1);
+        let hidden = model.hidden(&row(&ids, &model), checkpoint.masks().as_ref(), None).expect("a row of tokens");
+        let last = hidden.narrow(0, ids.len() as i64 - 1, 1);
         Vec::try_from(model.logits(&last).view([-1]).to_kind(Kind::Float)).expect("logits are a float vector")
     })
 }
@@ -80,7 +80,7 @@ pub fn most_likely(checkpoint: &Checkpoint, tokens: &[u32]) -> Vec<u32> {
     let model = checkpoint.model();
     let ids: Vec<i64> = tokens.iter().map(|&token| i64::from(token)).collect();
     let next = tch::no_grad(|| {
-        let hidden = model.hidden(&row(&ids, &model), checkpoint.masks().as_ref());
+        let hidden = model.hidden(&row(&ids, &model), checkpoint.masks().as_ref(), None).expect("a row of tokens");
         model.logits(&hidden).argmax(-1, false).view([-1])
     });
     let next: Vec<i64> = Vec::try_from(next).expect("indices are an integer vector");

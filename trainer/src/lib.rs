@@ -10,6 +10,7 @@
 //!
 //! Invariant: the trainer sees token ids and never text.
 
+pub mod batch;
 pub mod checkpoint;
 mod device;
 mod generate;
@@ -18,6 +19,7 @@ pub mod growth;
 mod metrics;
 mod model;
 mod optimizer;
+mod parallel;
 mod parameters;
 mod run;
 mod staging;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use corpus::{FileError, write_atomically};
 use serde::Serialize;
 
-use crate::gradients::LossBy;
+use crate::batch::LossBy;
 
 /// Seconds of one step by what they went to.
 #[derive(Clone, Copy, Debug, Default, Serialize)]

@@ -7,18 +7,19 @@ use std::time::Instant;
 
 use corpus::{FileEntry, FileError, Manifest, Parent, Seed, Settings};
 use loader::{LoadError, Loader, LoaderSettings, Prefetch};
-use planner::{Batch as Batches, OptimizerSettings, RunPlan, StagePlan};
+use planner::{Batch as Batches, OptimizerSettings, Precision, Recompute, RunPlan, StagePlan};
 use tch::{Cuda, Device, Kind, Tensor};
 use thiserror::Error;
 
+use crate::batch::{Batch, load_batch};
 use crate::checkpoint::{
     Checkpoint, CheckpointError, MaskState, RunState, checkpoint_folder, list_checkpoints, load, remove_others, save,
 };
 use crate::device::{device_name, n_workers};
-use crate::gradients::{Batch, BatchError, BatchResult, MaskSettings, load_batch, run_batch};
+use crate::gradients::{BatchError, BatchResult, MaskSettings, Workers, run_batch};
 use crate::growth::grow;
 use crate::metrics::{Event, MetricsLog, Seconds};
-use crate::model::{Masks, Model};
+use crate::model::Masks;
 use crate::optimizer::{OptimizerState, gradient_norm, update};
 use crate::parameters::initial_tensors;
 use crate::validation::validate;
@@ -40,6 +41,10 @@ pub struct TrainJob<'a> {
     pub plan: &'a RunPlan,
     /// Optimizer.
     pub optimizer: OptimizerSettings,
+    /// What matrix products compute in.
+    pub precision: Precision,
+    /// What is computed twice to save memory; changes no bit.
+    pub recompute: Recompute,
     /// Packed rows of each stage, in order.
     pub packed: Vec<PathBuf>,
     /// Held-out rows.
@@ -168,7 +173,7 @@ struct Trainer<'a> {
     log: MetricsLog,
     watch: &'a mut dyn FnMut(&Event),
     checkpoint: Checkpoint,
-    replicas: Vec<Model>,
+    workers: Workers,
     /// The batches of all steps to come, loaded one ahead of the one that is computed.
     batches: Prefetch<Batch, BatchError>,
     checkpoint_seconds: f64,
@@ -188,10 +193,9 @@ impl<'a> Trainer<'a> {
         let resumed = newest.as_ref().map(|checkpoint| checkpoint.state.step);
         let log = MetricsLog::open(job.out, resumed)?;
         let checkpoint = newest.unwrap_or_else(|| first_checkpoint(job)).to_device(job.device);
-        let (replicas, checkpoint_seconds) = (Vec::new(), 0.0);
+        let workers = make_workers(job, &checkpoint);
         let batches = prefetch(job, rows, checkpoint.state.position);
-        let mut trainer = Self { job, held_out, log, watch, checkpoint, replicas, batches, checkpoint_seconds };
-        trainer.make_replicas();
+        let mut trainer = Self { job, held_out, log, watch, checkpoint, workers, batches, checkpoint_seconds: 0.0 };
         if let Some(step) = resumed {
             let what = checkpoint_folder(Path::new("checkpoints"), step).display().to_string();
             trainer.emit(Event::Resume { step, what, why: "the run was started again".to_owned() })?;
@@ -208,15 +212,6 @@ impl<'a> Trainer<'a> {
         self.log.write(&event)?;
         (self.watch)(&event);
         Ok(())
-    }
-
-    /// The workers' views of the weights; they share memory with the tensors that the optimizer updates.
-    fn make_replicas(&mut self) {
-        let state = &self.checkpoint.state;
-        let tensors = self.checkpoint.tensors.iter().map(Tensor::shallow_clone).collect();
-        let model = Model::new(state.shape, state.mup, tensors);
-        let n_workers = n_workers(self.job.device, self.job.n_threads);
-        self.replicas = (0..n_workers).map(|_| model.replica()).collect();
     }
 
     /// Masks of the next step of stage `index`.
@@ -251,7 +246,7 @@ impl<'a> Trainer<'a> {
         (state.stage, state.shape) = (index, new);
         state.parents = parents_until(self.job, index);
         let stage_from = std::mem::replace(&mut state.stage_name, stage.name.clone());
-        self.make_replicas();
+        self.workers = make_workers(self.job, &self.checkpoint);
         let (logits_after, loss_after) = self.fixed_batch(self.masks(index))?;
         let max_logit_diff = (logits_after - logits_before).abs().max().double_value(&[]);
         let step = self.checkpoint.state.step;
@@ -275,22 +270,25 @@ impl<'a> Trainer<'a> {
         Err(TrainError::NotPreserved { stage: stage.name.clone(), logit_diff: max_logit_diff, loss_jump })
     }
 
-    /// Logits `(b, t, v)` and mean loss on the first held-out rows.
+    /// Logits `(n, v)` and mean loss on the first held-out rows.
     fn fixed_batch(&mut self, masks: MaskSettings) -> Result<(Tensor, f64), TrainError> {
         let state = &self.checkpoint.state;
         let (shape, step) = (state.shape, state.step);
         let failed = |source| batch_error(step, source);
         let (n_rows, device) = (self.held_out.n_rows().min(8), self.job.device);
         let batch = load_batch(&self.held_out, 0, n_rows, n_rows, shape.context, device).map_err(failed)?;
-        let result = run_batch(&batch, &mut self.replicas[..1], &shape, masks, false).map_err(failed)?;
+        // In float32 whatever the run computes in: what is measured is growth, not rounding.
+        let model = (shape, state.mup);
+        let mut worker = Workers::new(&self.checkpoint.tensors, model, Precision::Float32, Recompute::None, 1);
+        let result = run_batch(&batch, &mut worker, masks, false).map_err(failed)?;
         let block = self.held_out.blocks(0, n_rows)?.swap_remove(0);
         let n_rows = block.n_rows();
         let rows = torch_ext::rows_tensor(block, n_rows).map_err(|error| failed(error.into()))?.to_device(device);
         let masks = masks.map(|(old, c)| Masks::new(&old, &shape, c, device));
-        let model = &self.replicas[0];
-        let logits =
-            tch::no_grad(|| model.logits(&model.hidden(&rows.narrow(1, 0, shape.context as i64), masks.as_ref())));
-        Ok((logits, result.loss))
+        let model = self.checkpoint.model();
+        let tokens = rows.narrow(1, 0, shape.context as i64);
+        let hidden = tch::no_grad(|| model.hidden(&tokens, masks.as_ref(), None));
+        Ok((model.logits(&hidden.map_err(|error| failed(error.into()))?), result.loss))
     }
 
     fn train_stage(&mut self, index: usize, peak_flops: f64) -> Result<Outcome, TrainError> {
@@ -323,7 +321,7 @@ impl<'a> Trainer<'a> {
         let step = self.checkpoint.state.step;
         let masks = self.masks(index);
         let failed = |source| batch_error(step, source);
-        let (mut result, data) = self.run_batch(stage, masks).map_err(failed)?;
+        let (result, data) = self.run_batch(masks).map_err(failed)?;
         let update_start = Instant::now();
         let norm = gradient_norm(&result.gradients).map_err(|error| failed(error.into()))?;
         if !result.loss.is_finite() || !norm.is_finite() {
@@ -334,8 +332,9 @@ impl<'a> Trainer<'a> {
         let learning_rate = stage.learning_rate.at(tokens_after, stage.n_tokens());
         let Checkpoint { tensors, optimizer, state } = &mut self.checkpoint;
         let scales = (&stage.shape, &self.job.plan.mup, learning_rate);
-        update(tensors, &mut result.gradients, norm, optimizer, &self.job.optimizer, scales)
+        update(tensors, &result.gradients, norm, optimizer, &self.job.optimizer, scales)
             .map_err(|error| failed(error.into()))?;
+        self.workers.refresh(tensors);
         state.step += 1;
         state.position += stage.batch.rows;
         state.tokens += stage.batch_tokens();
@@ -366,7 +365,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// Computes the batch of the next step. Also gives the time spent waiting for its rows.
-    fn run_batch(&mut self, stage: &StagePlan, masks: MaskSettings) -> Result<(BatchResult, f64), BatchError> {
+    fn run_batch(&mut self, masks: MaskSettings) -> Result<(BatchResult, f64), BatchError> {
         let start = Instant::now();
         let step = self.checkpoint.state.step;
         let watch = &mut *self.watch;
@@ -376,7 +375,7 @@ impl<'a> Trainer<'a> {
         });
         let batch = batch.expect("there is a batch for every step")?;
         let data = start.elapsed().as_secs_f64();
-        let result = run_batch(&batch, &mut self.replicas, &stage.shape, masks, true)?;
+        let result = run_batch(&batch, &mut self.workers, masks, true)?;
         Ok((result, data))
     }
 
@@ -385,9 +384,8 @@ impl<'a> Trainer<'a> {
         let masks = self.masks(index);
         let (step, tokens) = (self.checkpoint.state.step, self.checkpoint.state.tokens);
         let micro_rows = stage.batch.micro_rows;
-        let validations =
-            validate(&self.held_out, &mut self.replicas, &stage.shape, masks, micro_rows, &self.job.token_bytes)
-                .map_err(|source| batch_error(step, source))?;
+        let validations = validate(&self.held_out, &mut self.workers, masks, micro_rows, &self.job.token_bytes)
+            .map_err(|source| batch_error(step, source))?;
         for validation in validations {
             self.emit(Event::Validation {
                 step,
@@ -418,6 +416,13 @@ impl<'a> Trainer<'a> {
         self.checkpoint_seconds = start.elapsed().as_secs_f64();
         Ok(())
     }
+}
+
+/// What computes the batches of a checkpoint's model.
+fn make_workers(job: &TrainJob<'_>, checkpoint: &Checkpoint) -> Workers {
+    let model = (checkpoint.state.shape, checkpoint.state.mup);
+    let n_workers = n_workers(job.device, job.n_threads);
+    Workers::new(&checkpoint.tensors, model, job.precision, job.recompute, n_workers)
 }
 
 /// The batches of all steps from the one that begins at `position` on.
