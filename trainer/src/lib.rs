@@ -30,9 +30,9 @@ mod tests;
 
 pub use checkpoint::{Checkpoint, CheckpointError, RunState};
 pub use device::{NoCuda, cuda_device};
-pub use generate::{Sampling, generate, most_likely};
+pub use generate::{Sampling, generate, generate_each, most_likely};
 pub use metrics::{Event, Seconds};
-pub use model::{Masks, Model};
+pub use model::{Cache, Masks, Model, Surroundings};
 pub use optimizer::OptimizerState;
 pub use parameters::{Axis, ParameterSpec, Role, initial_tensors, parameter_specs};
 pub use run::{Outcome, TRAIN_FORMAT, TrainError, TrainJob, matmul_peak, train};

@@ -243,6 +243,38 @@ impl Model {
         hidden.matmul(&self.embedding.tr())
     }
 
+    /// The final hidden states `(t, h)` of the next tokens `(1, t)` of a row, behind those that the cache has seen: those of
+    /// [`Model::hidden`] but for rounding.
+    ///
+    /// # Panics
+    /// Where the row would become longer than the context, or several tokens come at once and not first.
+    pub fn hidden_of_next(
+        &self,
+        tokens: &Tensor,
+        masks: Option<&Masks>,
+        cache: &mut Cache,
+    ) -> Result<Tensor, TorchError> {
+        let n_new = tokens.size()[1];
+        assert!(n_new == 1 || cache.n_positions == 0, "tokens come one by one, or all first");
+        assert!(cache.n_positions + n_new <= self.shape.context as i64, "a row is no longer than the context");
+        let surroundings = Surroundings { n_rows: 1, masks, visible: None, is_fused: false };
+        let mut x_nh = self.embed(tokens, masks);
+        for (index, keys_and_values) in cache.blocks.iter().enumerate() {
+            let seen = Seen { n_positions: cache.n_positions, keys_and_values };
+            x_nh = self.plain_block(index, &x_nh, &surroundings, Some(seen))?;
+        }
+        cache.n_positions += n_new;
+        self.last_norm(&x_nh, &surroundings)
+    }
+
+    /// A cache that has seen nothing.
+    pub fn cache(&self) -> Cache {
+        let Shape { heads, context, .. } = self.shape;
+        let size = [2, 1, heads as i64, context as i64, self.shape.head_size() as i64];
+        let empty = |_: &Block| Tensor::empty(size, (self.embedding.kind(), self.device()));
+        Cache { n_positions: 0, blocks: self.blocks.iter().map(empty).collect() }
+    }
+
     /// One block: the residual stream behind it, `(n, h)`, from that in front of it.
     pub(crate) fn block(
         &self,
@@ -250,10 +282,20 @@ impl Model {
         x_nh: &Tensor,
         surroundings: &Surroundings<'_>,
     ) -> Result<Tensor, TorchError> {
-        let Block(weights) = &self.blocks[index];
         if surroundings.is_fused {
-            return self.fused_block(weights, x_nh, surroundings);
+            return self.fused_block(&self.blocks[index].0, x_nh, surroundings);
         }
+        self.plain_block(index, x_nh, surroundings, None)
+    }
+
+    fn plain_block(
+        &self,
+        index: usize,
+        x_nh: &Tensor,
+        surroundings: &Surroundings<'_>,
+        seen: Option<Seen<'_>>,
+    ) -> Result<Tensor, TorchError> {
+        let Block(weights) = &self.blocks[index];
         let masks = surroundings.masks;
         let branch = |out: Tensor| {
             let out = masked(out.to_kind(x_nh.kind()), masks.map(|masks| &masks.hidden));
@@ -264,7 +306,8 @@ impl Model {
         };
         let tensor = &self.parallel.tensor;
         let normed = norm(x_nh, &weights[weight::NORM], &weights[weight::NORM + 1], surroundings)?;
-        let mixed = self.attention(weights, &tensor.enter(normed.to_kind(weights[weight::QKV].kind())), surroundings);
+        let entered = tensor.enter(normed.to_kind(weights[weight::QKV].kind()));
+        let mixed = self.attention(weights, &entered, surroundings, seen);
         let out = tensor.leave(mixed.matmul(&weights[weight::OUTPUT].tr()));
         let x_nh = x_nh + branch(out + &weights[weight::OUTPUT + 1]);
         let gain = &weights[weight::FEED_FORWARD_NORM];
@@ -304,20 +347,66 @@ impl Model {
 
     /// Causal attention over the whole row, or over what is visible; scores are scaled by 1 / sqrt(d), which muP leaves alone since
     /// d is constant. `(n, a)`.
-    fn attention(&self, weights: &[Tensor; N_WEIGHTS], x_nh: &Tensor, surroundings: &Surroundings<'_>) -> Tensor {
+    fn attention(
+        &self,
+        weights: &[Tensor; N_WEIGHTS],
+        x_nh: &Tensor,
+        surroundings: &Surroundings<'_>,
+        seen: Option<Seen<'_>>,
+    ) -> Tensor {
         let (n_rows, n_heads) = (surroundings.n_rows, self.shape.heads as i64);
         let qkv = linear(x_nh, &weights[weight::QKV], &weights[weight::QKV + 1]);
         let qkv = qkv.view([n_rows, -1, 3, n_heads, self.shape.head_size() as i64]);
         let heads_mask = surroundings.masks.map(|masks| masks.heads.view([n_heads, -1]));
         let heads = |part: i64| masked(qkv.select(2, part), heads_mask.as_ref());
-        let query = rotate(&heads(0), &self.rotary.narrow(0, 0, 2)).transpose(1, 2);
-        let key = rotate(&heads(1), &self.rotary.narrow(0, 2, 2)).transpose(1, 2);
+        let first = seen.as_ref().map_or(0, |seen| seen.n_positions);
+        let tables = self.rotary.narrow(1, first, qkv.size()[1]);
+        let query = rotate(&heads(0), &tables.narrow(0, 0, 2)).transpose(1, 2);
+        let key = rotate(&heads(1), &tables.narrow(0, 2, 2)).transpose(1, 2);
         let value = heads(2).transpose(1, 2);
+        let (key, value) = match seen {
+            Some(seen) => seen.and_these(&key, &value),
+            None => (key, value),
+        };
         let visible = surroundings.visible.as_ref();
-        let (no_scale, is_causal) = (None::<f64>, visible.is_none());
+        let (no_scale, is_causal) = (None::<f64>, visible.is_none() && query.size()[2] > 1);
         let mixed =
             Tensor::scaled_dot_product_attention(&query, &key, &value, visible, 0.0, is_causal, no_scale, false);
         mixed.transpose(1, 2).reshape([x_nh.size()[0], -1])
+    }
+}
+
+/// Rotated keys, and values, of the tokens of one row that a model has seen.
+pub struct Cache {
+    /// Tokens seen.
+    n_positions: i64,
+    /// Of every block, `(2, 1, heads, context, d)`.
+    blocks: Vec<Tensor>,
+}
+
+impl Cache {
+    /// Tokens seen.
+    pub fn n_positions(&self) -> usize {
+        self.n_positions as usize
+    }
+}
+
+/// One block's part of a [`Cache`].
+struct Seen<'a> {
+    n_positions: i64,
+    keys_and_values: &'a Tensor,
+}
+
+impl Seen<'_> {
+    /// Takes in more of both, and gives all.
+    fn and_these(self, key: &Tensor, value: &Tensor) -> (Tensor, Tensor) {
+        let n_new = key.size()[2];
+        let take_in = |part: i64, new: &Tensor| {
+            let all = self.keys_and_values.get(part);
+            all.narrow(2, self.n_positions, n_new).copy_(new);
+            all.narrow(2, 0, self.n_positions + n_new)
+        };
+        (take_in(0, key), take_in(1, value))
     }
 }
 

@@ -293,6 +293,33 @@ fn generation_is_a_function_of_its_seed_and_greedy_is_the_argmax() {
     assert_eq!(most_likely(&checkpoint, &[1, 2, 3])[2], draw(0.0, 1)[0]);
 }
 
+/// With keys and values kept, token by token, what is said is what whole forward passes say, growing or not; beyond the context too.
+#[test]
+fn generation_with_a_cache_is_that_of_whole_passes() {
+    let (old, new) = (shape(2, 2, 64), shape(3, 4, 96));
+    for masks in [None, Some(Masks::new(&old, &new, 0.5, Device::Cpu))] {
+        let tensors = initial_tensors(&new, &mup(), &Seed::root(1));
+        let model = Model::new(new, mup(), Precision::Float32, &tensors);
+        let tokens: Vec<i64> = (0..CONTEXT as i64).map(|index| index * index % VOCABULARY as i64).collect();
+        let row = Tensor::from_slice(&tokens).unsqueeze(0);
+        let logits = |hidden: &Tensor| tch::no_grad(|| model.logits(hidden));
+        let whole = tch::no_grad(|| logits(&model.hidden(&row, masks.as_ref(), None).unwrap()));
+        for n_first in [1, 5, CONTEXT as i64] {
+            let mut cache = model.cache();
+            let mut next = |first: i64, len: i64| {
+                tch::no_grad(|| {
+                    logits(&model.hidden_of_next(&row.narrow(1, first, len), masks.as_ref(), &mut cache).unwrap())
+                })
+            };
+            let mut parts = vec![next(0, n_first)];
+            parts.extend((n_first..CONTEXT as i64).map(|position| next(position, 1)));
+            let parts = Tensor::cat(&parts, 0);
+            assert!((&parts - &whole).abs().max().double_value(&[]) < 1e-4);
+            assert!(parts.argmax(-1, false).equal(&whole.argmax(-1, false)));
+        }
+    }
+}
+
 /// Rows as the mixer packs them for document masks: three documents side by side and padding behind them.
 fn pack_documents(folder: &Path, changed: Option<usize>) -> PathBuf {
     let lens = [CONTEXT as usize / 2, CONTEXT as usize / 4, CONTEXT as usize / 8];
