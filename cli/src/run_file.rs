@@ -14,7 +14,7 @@ use planner::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokenize::{RawTokenizer, TokenizerConfig};
+use tokenize::{Labels, RawTokenizer, TokenizerConfig};
 
 use crate::failure::Failure;
 
@@ -144,6 +144,7 @@ pub(crate) struct Run {
     pub(crate) sources: Vec<Source>,
     pub(crate) ingest: IngestConfig,
     pub(crate) tokenizer: TokenizerConfig,
+    pub(crate) labels: Labels,
     pub(crate) mixes: Vec<StageMix>,
     pub(crate) mix_memory: ByteSize,
     pub(crate) plan: RunPlan,
@@ -185,6 +186,7 @@ impl Run {
             validate_every,
             verify,
         } = train;
+        let labels = tokenizer.labels;
         let tokenizer = TokenizerConfig::new(tokenizer, folder).map_err(|what| anyhow!("[tokenizer] {what}"))?;
         let n_ids = tokenize::n_ids(&tokenizer).context("[tokenizer]")?;
         let vocabulary = n_ids.next_multiple_of(VOCABULARY_MULTIPLE);
@@ -232,6 +234,7 @@ impl Run {
             sources,
             ingest: IngestConfig::try_from(ingest)?.within(folder),
             tokenizer,
+            labels,
             mixes,
             mix_memory: mix.map_or(MIX_MEMORY, |mix| mix.memory),
             plan,
@@ -267,7 +270,7 @@ impl Run {
         json!({
             "ingest": { "sources": self.sources, "ingest": self.ingest },
             "tokenizer": { "tokenizer": self.tokenizer, "seed": self.seed_value, "held_out": self.eval.held_out },
-            "tokenize": {},
+            "tokenize": { "labels": self.labels },
             "mix": self.resolved_mix(),
             "train": { "plan": self.plan, "optimizer": self.optimizer, "precision": self.precision, "seed": self.seed_value },
             "eval": { "eval": self.eval, "seed": self.seed_value },
