@@ -20,6 +20,7 @@ mod model;
 mod optimizer;
 mod parameters;
 mod run;
+mod saving;
 mod staging;
 mod validation;
 
