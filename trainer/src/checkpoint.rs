@@ -91,6 +91,14 @@ impl Checkpoint {
         Model::new(self.state.shape, self.state.mup, tensors)
     }
 
+    /// The same checkpoint over the same memory.
+    pub(crate) fn shallow_clone(&self) -> Self {
+        let same = |tensors: &[Tensor]| tensors.iter().map(Tensor::shallow_clone).collect();
+        let OptimizerState { step, first, second } = &self.optimizer;
+        let optimizer = OptimizerState { step: *step, first: same(first), second: same(second) };
+        Self { state: self.state.clone(), tensors: same(&self.tensors), optimizer }
+    }
+
     /// Where its tensors lie.
     pub fn device(&self) -> Device {
         self.tensors[0].device()
@@ -162,7 +170,7 @@ fn step_folders(checkpoints: &Path) -> Vec<(u64, PathBuf)> {
     folders
 }
 
-/// A copy of `checkpoint` in host memory, which training does not touch. An earlier copy gives its memory where it has the same
+/// A copy of `checkpoint` in host memory that training does not touch. An earlier copy gives its memory where it has the same
 /// tensors: fresh memory costs as much time as copying, since the system clears its pages first.
 pub fn snapshot(checkpoint: &Checkpoint, earlier: Option<Checkpoint>) -> Checkpoint {
     let Checkpoint { state, tensors, optimizer } = checkpoint;

@@ -26,7 +26,7 @@ pub struct Seconds {
     pub optimizer: f64,
     /// Talking to other ranks; 0 on one.
     pub communication: f64,
-    /// Standing still for the checkpoint before this step: copying the state, and waiting for an earlier checkpoint to be written.
+    /// Standing still for the checkpoint before this step: until its state was copied, and an earlier one was written.
     pub checkpoint: f64,
 }
 
@@ -119,7 +119,7 @@ pub enum Event {
         /// Predicted tokens.
         n_targets: u64,
     },
-    /// The state was copied and is being written.
+    /// The state is being copied and written.
     Checkpoint {
         /// Steps done.
         step: u64,

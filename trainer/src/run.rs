@@ -340,6 +340,7 @@ impl<'a> Trainer<'a> {
         }
         let tokens_after = (step - stage.first_step + 1) * stage.batch_tokens();
         let learning_rate = stage.learning_rate.at(tokens_after, stage.n_tokens());
+        let copied = self.wait_until_copied();
         let Checkpoint { tensors, optimizer, state } = &mut self.checkpoint;
         let scales = (&stage.shape, &self.job.plan.mup, learning_rate);
         update(tensors, &mut result.gradients, norm, optimizer, &self.job.optimizer, scales)
@@ -347,7 +348,7 @@ impl<'a> Trainer<'a> {
         state.step += 1;
         state.position += stage.batch.rows;
         state.tokens += stage.batch_tokens();
-        let seconds = start.elapsed().as_secs_f64();
+        let seconds = start.elapsed().as_secs_f64() - copied;
         let model_flops_per_s = (stage.batch_tokens() * stage.shape.flops_per_token()) as f64 / seconds;
         let event = Event::Step {
             step: state.step,
@@ -365,7 +366,7 @@ impl<'a> Trainer<'a> {
                 data,
                 forward: result.seconds_forward,
                 backward: result.seconds_backward,
-                optimizer: update_start.elapsed().as_secs_f64(),
+                optimizer: update_start.elapsed().as_secs_f64() - copied,
                 communication: 0.0,
                 checkpoint: std::mem::take(&mut self.checkpoint_seconds),
             },
@@ -425,6 +426,15 @@ impl<'a> Trainer<'a> {
         self.saver.begin(&self.checkpoint, log, log_path);
         self.checkpoint_seconds += start.elapsed().as_secs_f64();
         Ok(())
+    }
+
+    /// Waits for the copy of the state, which changes next. Gives the seconds.
+    fn wait_until_copied(&mut self) -> f64 {
+        let start = Instant::now();
+        self.saver.wait_until_copied();
+        let seconds = start.elapsed().as_secs_f64();
+        self.checkpoint_seconds += seconds;
+        seconds
     }
 
     fn wait_until_saved(&mut self) -> Result<(), TrainError> {
