@@ -69,7 +69,7 @@ fn one_stage(n_steps: u64) -> Outcome<RunPlan> {
         tokens: n_steps * BATCH.rows * CONTEXT,
         shape,
         batch: BATCH,
-        learning_rate: LearningRate { peak: 1e-3, end: 1e-4, warmup_tokens: 0 },
+        learning_rate: LearningRate::Cosine { peak: 1e-3, end: 1e-4, warmup_tokens: 0 },
         growth: None,
     };
     Ok(plan(&[request], MuP { base_width: 256, input_multiplier: 1.0, output_multiplier: 1.0, init_std: 0.02 })?)

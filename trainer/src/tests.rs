@@ -30,7 +30,7 @@ fn two_stages() -> RunPlan {
         tokens: steps * 4 * CONTEXT,
         shape,
         batch: Batch { rows: 4, micro_rows: 1 },
-        learning_rate: LearningRate { peak: 1e-2, end: 1e-3, warmup_tokens: 2 * 4 * CONTEXT },
+        learning_rate: LearningRate::Cosine { peak: 1e-2, end: 1e-3, warmup_tokens: 2 * 4 * CONTEXT },
         growth,
     };
     let growth = Growth { operator: Operator::Masked, ramp_tokens: 4 * 4 * CONTEXT };

@@ -26,7 +26,10 @@ pub(crate) fn soak(root: &Path, n_kills: u32) -> anyhow::Result<()> {
     drop(fs::remove_dir_all(&folder));
     write_tiny_run(root, &folder)?;
     fs::write(folder.join("run.toml"), RUN.replace("checkpoint_every = 6", "checkpoint_every = 2"))?;
-    let bench = Bench { moso, folder };
+    // A copy: a build meanwhile must not change what is tested.
+    let copy = folder.join("moso");
+    fs::copy(&moso, &copy).with_context(|| format!("cannot copy {}", moso.display()))?;
+    let bench = Bench { moso: copy, folder };
     for stage in ["ingest", "tokenizer", "tokenize", "mix"] {
         ensure!(bench.start(stage, "whole")?.wait()?.success(), "moso {stage} failed");
     }
