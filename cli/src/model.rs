@@ -46,6 +46,9 @@ pub(crate) fn show(progress: &Progress<'_>, event: &Event, cost: &Cost) {
         Event::Waiting { what, seconds, .. } => {
             progress.note(&format!("waiting for data since {seconds:.0} s: {what}"));
         }
+        Event::Saved { step, bytes, seconds, .. } => {
+            progress.note(&format!("step {step}: checkpoint of {} MB written in {seconds:.1} s", bytes / 1_000_000));
+        }
         Event::Checkpoint { .. } => {}
     }
 }

@@ -68,11 +68,10 @@ struct RawShape {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawLearningRate {
-    peak: f64,
-    end: f64,
-    warmup: Count,
+#[serde(tag = "schedule", rename_all = "kebab-case", deny_unknown_fields)]
+enum RawLearningRate {
+    Cosine { peak: f64, end: f64, warmup: Count },
+    WarmupStableDecay { peak: f64, end: f64, warmup: Count, decay: Count },
 }
 
 /// Ways to share a model and its data among GPUs.
@@ -323,8 +322,10 @@ fn check_numbers(plan: &RunPlan, optimizer: &OptimizerSettings, eval: &EvalConfi
         Ok(())
     };
     for stage in &plan.stages {
-        positive(&format!("stage {}: lr.peak", stage.name), stage.learning_rate.peak)?;
-        positive(&format!("stage {}: lr.end", stage.name), stage.learning_rate.end)?;
+        let (peak, end) = (stage.learning_rate.peak(), stage.learning_rate.end());
+        positive(&format!("stage {}: lr.peak", stage.name), peak)?;
+        positive(&format!("stage {}: lr.end", stage.name), end)?;
+        anyhow::ensure!(end <= peak, "stage {}: lr.end is {end}; it must not be above lr.peak, {peak}", stage.name);
     }
     positive("[train] mup.base_width", plan.mup.base_width as f64)?;
     positive("[train] mup.input_multiplier", plan.mup.input_multiplier)?;
@@ -359,9 +360,18 @@ fn stage_request(raw: RawStage, context: u64, vocabulary: u64) -> anyhow::Result
         tokens: tokens.0,
         shape: Shape { layers, hidden, heads, ffn, vocabulary, context },
         batch,
-        learning_rate: LearningRate { peak: lr.peak, end: lr.end, warmup_tokens: lr.warmup.0 },
+        learning_rate: learning_rate(lr),
         growth: growth.map(|growth| Growth { operator: growth.operator, ramp_tokens: growth.ramp.0 }),
     })
+}
+
+fn learning_rate(raw: RawLearningRate) -> LearningRate {
+    match raw {
+        RawLearningRate::Cosine { peak, end, warmup } => LearningRate::Cosine { peak, end, warmup_tokens: warmup.0 },
+        RawLearningRate::WarmupStableDecay { peak, end, warmup, decay } => {
+            LearningRate::WarmupStableDecay { peak, end, warmup_tokens: warmup.0, decay_tokens: decay.0 }
+        }
+    }
 }
 
 /// The stage that makes a folder of a run.

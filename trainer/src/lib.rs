@@ -22,6 +22,7 @@ mod optimizer;
 mod parallel;
 mod parameters;
 mod run;
+mod saving;
 mod staging;
 mod validation;
 

@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::batch::{Batch, load_batch};
 use crate::checkpoint::{
-    Checkpoint, CheckpointError, MaskState, RunState, checkpoint_folder, list_checkpoints, load, remove_others, save,
+    Checkpoint, CheckpointError, MaskState, RunState, checkpoint_folder, list_checkpoints, load, remove_others,
 };
 use crate::device::{device_name, n_workers};
 use crate::gradients::{BatchError, BatchResult, MaskSettings, Workers, run_batch};
@@ -22,6 +22,7 @@ use crate::metrics::{Event, MetricsLog, Seconds};
 use crate::model::Masks;
 use crate::optimizer::{OptimizerState, gradient_norm, update};
 use crate::parameters::initial_tensors;
+use crate::saving::{Keep, Saved, Saver};
 use crate::validation::validate;
 
 /// Version of what `checkpoints/manifest.json` describes.
@@ -176,6 +177,8 @@ struct Trainer<'a> {
     workers: Workers,
     /// The batches of all steps to come, loaded one ahead of the one that is computed.
     batches: Prefetch<Batch, BatchError>,
+    saver: Saver,
+    /// How long training stood still for checkpoints since the last step.
     checkpoint_seconds: f64,
 }
 
@@ -195,7 +198,9 @@ impl<'a> Trainer<'a> {
         let checkpoint = newest.unwrap_or_else(|| first_checkpoint(job)).to_device(job.device);
         let workers = make_workers(job, &checkpoint);
         let batches = prefetch(job, rows, checkpoint.state.position);
-        let mut trainer = Self { job, held_out, log, watch, checkpoint, workers, batches, checkpoint_seconds: 0.0 };
+        let saver = Saver::new(&job.out.join("checkpoints"), kept_checkpoints(job));
+        let checkpoint_seconds = 0.0;
+        let mut trainer = Self { job, held_out, log, watch, checkpoint, workers, batches, saver, checkpoint_seconds };
         if let Some(step) = resumed {
             let what = checkpoint_folder(Path::new("checkpoints"), step).display().to_string();
             trainer.emit(Event::Resume { step, what, why: "the run was started again".to_owned() })?;
@@ -295,6 +300,8 @@ impl<'a> Trainer<'a> {
         let stage = &self.job.plan.stages[index];
         let end = stage.first_step + stage.n_steps;
         while self.checkpoint.state.step < end {
+            let saved = self.saver.look()?;
+            self.tell_saved(saved)?;
             self.train_step(index, peak_flops)?;
             let step = self.checkpoint.state.step;
             if step == end || step.is_multiple_of(self.job.validate_every) {
@@ -303,8 +310,10 @@ impl<'a> Trainer<'a> {
             let stopping = self.job.stop.load(Ordering::Relaxed);
             if step == end {
                 self.save(index, "end of stage")?;
+                self.wait_until_saved()?;
             } else if stopping {
                 self.save(index, "interrupted")?;
+                self.wait_until_saved()?;
             } else if step.is_multiple_of(self.job.checkpoint_every) {
                 self.save(index, "every so many steps")?;
             }
@@ -330,6 +339,7 @@ impl<'a> Trainer<'a> {
         }
         let tokens_after = (step - stage.first_step + 1) * stage.batch_tokens();
         let learning_rate = stage.learning_rate.at(tokens_after, stage.n_tokens());
+        let copied = self.wait_until_copied();
         let Checkpoint { tensors, optimizer, state } = &mut self.checkpoint;
         let scales = (&stage.shape, &self.job.plan.mup, learning_rate);
         update(tensors, &result.gradients, norm, optimizer, &self.job.optimizer, scales)
@@ -338,7 +348,7 @@ impl<'a> Trainer<'a> {
         state.step += 1;
         state.position += stage.batch.rows;
         state.tokens += stage.batch_tokens();
-        let seconds = start.elapsed().as_secs_f64();
+        let seconds = start.elapsed().as_secs_f64() - copied;
         let model_flops_per_s = (stage.batch_tokens() * stage.shape.flops_per_token()) as f64 / seconds;
         let event = Event::Step {
             step: state.step,
@@ -356,7 +366,7 @@ impl<'a> Trainer<'a> {
                 data,
                 forward: result.seconds_forward,
                 backward: result.seconds_backward,
-                optimizer: update_start.elapsed().as_secs_f64(),
+                optimizer: update_start.elapsed().as_secs_f64() - copied,
                 communication: 0.0,
                 checkpoint: std::mem::take(&mut self.checkpoint_seconds),
             },
@@ -401,20 +411,42 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
+    /// Begins to save the state; what was begun before must be done first.
     fn save(&mut self, index: usize, why: &str) -> Result<(), TrainError> {
+        self.wait_until_saved()?;
         let start = Instant::now();
         let masks = self.masks(index);
         let state = &mut self.checkpoint.state;
         state.masks = masks.map(|(from, value)| MaskState { from, value });
         let step = state.step;
-        let checkpoints = self.job.out.join("checkpoints");
         let what = checkpoint_folder(Path::new("checkpoints"), step).display().to_string();
         self.emit(Event::Checkpoint { step, what, why: why.to_owned() })?;
-        self.log.sync()?;
-        save(&checkpoints, &self.checkpoint)?;
-        remove_others(&checkpoints, &kept_steps(self.job, &list_checkpoints(&checkpoints)))?;
-        self.checkpoint_seconds = start.elapsed().as_secs_f64();
+        let (log, log_path) = self.log.handle()?;
+        self.saver.begin(&self.checkpoint, log, log_path);
+        self.checkpoint_seconds += start.elapsed().as_secs_f64();
         Ok(())
+    }
+
+    /// Waits for the copy of the state, which changes next. Gives the seconds.
+    fn wait_until_copied(&mut self) -> f64 {
+        let start = Instant::now();
+        self.saver.wait_until_copied();
+        let seconds = start.elapsed().as_secs_f64();
+        self.checkpoint_seconds += seconds;
+        seconds
+    }
+
+    fn wait_until_saved(&mut self) -> Result<(), TrainError> {
+        let start = Instant::now();
+        let saved = self.saver.wait()?;
+        self.checkpoint_seconds += start.elapsed().as_secs_f64();
+        Ok(self.tell_saved(saved)?)
+    }
+
+    fn tell_saved(&mut self, saved: Option<Saved>) -> Result<(), FileError> {
+        let Some(Saved { step, bytes, seconds }) = saved else { return Ok(()) };
+        let what = checkpoint_folder(Path::new("checkpoints"), step).display().to_string();
+        self.emit(Event::Saved { step, what, bytes, seconds })
     }
 }
 
@@ -455,10 +487,9 @@ fn batch_error(step: u64, source: BatchError) -> TrainError {
 }
 
 /// The last few checkpoints, and the last of every stage.
-fn kept_steps(job: &TrainJob<'_>, steps: &[u64]) -> Vec<u64> {
-    let is_stage_end = |step: &u64| job.plan.stages.iter().any(|stage| stage.first_step + stage.n_steps == *step);
-    let newest = steps.iter().rev().take(job.keep_last.max(1));
-    newest.chain(steps.iter().filter(|step| is_stage_end(step))).copied().collect()
+fn kept_checkpoints(job: &TrainJob<'_>) -> Keep {
+    let stage_ends = job.plan.stages.iter().map(|stage| stage.first_step + stage.n_steps).collect();
+    Keep { last: job.keep_last, stage_ends }
 }
 
 /// The newest checkpoint that was trained on the rows that lie there now; those that saw other rows are removed. Rows may have

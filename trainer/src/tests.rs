@@ -34,7 +34,7 @@ fn two_stages() -> RunPlan {
         tokens: steps * 4 * CONTEXT,
         shape,
         batch: Batch { rows: 4, micro_rows: 1 },
-        learning_rate: LearningRate { peak: 1e-2, end: 1e-3, warmup_tokens: 2 * 4 * CONTEXT },
+        learning_rate: LearningRate::Cosine { peak: 1e-2, end: 1e-3, warmup_tokens: 2 * 4 * CONTEXT },
         growth,
     };
     let growth = Growth { operator: Operator::Masked, ramp_tokens: 4 * 4 * CONTEXT };
@@ -187,6 +187,33 @@ fn a_checkpoint_of_another_run_or_with_a_flipped_bit_is_refused() {
     bytes[last] ^= 1;
     std::fs::write(&file, bytes).unwrap();
     assert!(matches!(checkpoint::load(&folder), Err(CheckpointError::Hash { path }) if path == file));
+}
+
+/// What is written is the copy, whatever training does meanwhile; and a copy takes the memory of the one before.
+#[test]
+fn a_copied_state_stays_what_it_was() {
+    let root = tempfile::tempdir().unwrap();
+    data(root.path());
+    run(root.path(), "out", 1, Some(4));
+    let folder = checkpoint::checkpoint_folder(&root.path().join("out/checkpoints"), 4);
+    let mut training = checkpoint::load(&folder).unwrap();
+    let copy = checkpoint::snapshot(&training, None);
+    let memory = copy.tensors[0].data_ptr();
+    training
+        .tensors
+        .iter_mut()
+        .chain(&mut training.optimizer.second)
+        .for_each(|tensor| drop(tensor.g_add_scalar_(1.0)));
+    let other = root.path().join("other");
+    checkpoint::save(&other, &copy).unwrap();
+    let hashes = |folder: &Path| {
+        let files = Manifest::read(folder).unwrap().files;
+        files.into_iter().map(|file| (file.path, file.blake3)).collect::<Vec<_>>()
+    };
+    assert_eq!(hashes(&checkpoint::checkpoint_folder(&other, 4)), hashes(&folder));
+    let copy = checkpoint::snapshot(&training, Some(copy));
+    assert_eq!(copy.tensors[0].data_ptr(), memory);
+    assert!(copy.tensors.iter().zip(&training.tensors).all(|(copy, tensor)| copy.equal(tensor)));
 }
 
 /// In float64, growing every axis alone and all at once changes no logit by more than 1e-12, with weights far from their
