@@ -9,13 +9,21 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/mm.h>
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/copy.h>
 #include <ATen/ops/zeros.h>
+#include <array>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 using at::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
+
+// MKL's, where libtorch has it: bfloat16 times bfloat16, summed in float32. libtorch's own product of a transposed bfloat16 matrix is half as
+// fast, and rounds the sum.
+extern "C" void cblas_gemm_bf16bf16f32(int layout, int transpose_a, int transpose_b, int m, int n, int k, float alpha, const void* a, int lda,
+                                       const void* b, int ldb, float beta, float* c, int ldc) __attribute__((weak));
 
 extern const AllKernels moso_kernels_any;
 #ifdef MOSO_X86
@@ -65,6 +73,35 @@ void require_sums(const Tensor& tensor, int64_t n, at::ScalarType kind) {
 }
 
 Tensor zeros(int64_t n, const Tensor& like, at::ScalarType kind) { return at::zeros({n}, like.options().dtype(sums(kind))); }
+
+bool has_mixed_product(const Tensor& a, const Tensor& b) {
+  return a.is_cpu() && a.scalar_type() == at::kBFloat16 && a.is_contiguous() && b.is_contiguous() && cblas_gemm_bf16bf16f32;
+}
+
+// sum (m, n) = [sum +] a^T b, of a (k, m) and b (k, n).
+void add_transposed_product(Tensor& sum, const Tensor& a, const Tensor& b, bool is_first) {
+  if (sum.scalar_type() == at::kFloat && sum.is_contiguous() && has_mixed_product(a, b)) {
+    auto [k, m, n] = std::array{static_cast<int>(a.size(0)), static_cast<int>(a.size(1)), static_cast<int>(b.size(1))};
+    require(b.size(0) == k && sum.size(0) == m && sum.size(1) == n, "a product does not fit its sum");
+    constexpr int kRowMajor = 101, kAsItIs = 111, kTransposed = 112;
+    cblas_gemm_bf16bf16f32(kRowMajor, kTransposed, kAsItIs, m, n, k, 1, a.data_ptr(), m, b.data_ptr(), n, is_first ? 0 : 1, sum.data_ptr<float>(), n);
+  } else if (sum.scalar_type() != a.scalar_type()) {
+    auto product = at::mm(a.t(), b);
+    if (is_first) sum.copy_(product); else sum.add_(product);
+  } else if (is_first) {
+    at::mm_out(sum, a.t(), b);
+  } else {
+    sum.addmm_(a.t(), b);
+  }
+}
+
+// The gradient of a weight: d^T x, in its kind.
+Tensor weight_gradient(const Tensor& d, const Tensor& x) {
+  if (!has_mixed_product(d, x)) return at::mm(d.t(), x);
+  auto sum = at::empty({d.size(1), x.size(1)}, d.options().dtype(at::kFloat));
+  add_transposed_product(sum, d, x, true);
+  return sum.to(d.scalar_type());
+}
 
 // LayerNorm beside the residual stream: gives x back, so that the gradients of both meet in one pass.
 struct Norm : torch::autograd::Function<Norm> {
@@ -160,7 +197,7 @@ struct Attention : torch::autograd::Function<Attention> {
       const T* const d_heads[3] = {memory<T>(q), memory<T>(k), memory<T>(v)};
       kernels.rotate_backward(d_heads, rotary_of<A>(tables, n / n_rows, n_heads), memory<T>(d_qkv), memory<A>(d_bias), n);
     });
-    return {at::mm(d_qkv, weight), at::mm(d_qkv.t(), x), d_bias, Tensor(), Tensor(), Tensor(), Tensor()};
+    return {at::mm(d_qkv, weight), weight_gradient(d_qkv, x), d_bias, Tensor(), Tensor(), Tensor(), Tensor()};
   }
 };
 
@@ -187,8 +224,22 @@ struct FeedForward : torch::autograd::Function<FeedForward> {
       using T = decltype(t); using A = decltype(a);
       kernels.gelu_backward(memory<T>(d_up), memory<T>(up), memory<A>(up_bias), memory<T>(units), memory<A>(d_bias), up.size(0), up.size(1));
     });
-    auto d_down = at::mm(d_out.t(), units);
-    return {at::mm(d_up, up_weight), at::mm(d_up.t(), x), d_bias, d_down};
+    auto d_down = weight_gradient(d_out, units);
+    return {at::mm(d_up, up_weight), weight_gradient(d_up, x), d_bias, d_down};
+  }
+};
+
+// x weight^T.
+struct Linear : torch::autograd::Function<Linear> {
+  static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& weight) {
+    context->save_for_backward({x, weight});
+    return at::mm(x, weight.t());
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    auto saved = context->get_saved_variables();
+    auto d_out = gradients[0].contiguous();
+    return {at::mm(d_out, saved[1]), weight_gradient(d_out, saved[0])};
   }
 };
 
@@ -243,6 +294,14 @@ int moso_attention(Tensor* x, Tensor* weight, Tensor* bias, Tensor* tables, Tens
 
 int moso_feed_forward(Tensor* x, Tensor* up_weight, Tensor* up_bias, Tensor* down_weight, Tensor** out) {
   return guarded_with_gradients([&] { *out = new Tensor(FeedForward::apply(*x, *up_weight, *up_bias, *down_weight)); });
+}
+
+int moso_linear(Tensor* x, Tensor* weight, Tensor** out) {
+  return guarded_with_gradients([&] { *out = new Tensor(Linear::apply(*x, *weight)); });
+}
+
+int moso_add_transposed_product(Tensor* sum, Tensor* a, Tensor* b, int is_first) {
+  return guarded([&] { add_transposed_product(*sum, *a, *b, is_first); });
 }
 
 int moso_residual(Tensor* x, Tensor* y, Tensor* bias, Tensor** out) {

@@ -31,10 +31,11 @@ inline void put(BFloat16& place, float value) {
   place.bits = static_cast<uint16_t>(value != value ? 0x7fc0 : rounded);
 }
 
-// e^x within 2e-7 of it, for compilers to vectorise: 2^n times a polynomial of the rest (Cephes' expf).
+// e^x within 2e-7 of it, for compilers to vectorise: 2^n times a polynomial of the rest (Cephes' expf). Beyond e^-64 = 1.6e-28, which
+// is nothing beside 1, it stays there: products of it with small factors would leave the range in which processors compute fast.
 inline float exponential(float x) {
-  x = x < -87.0f ? -87.0f : x;
-  x = x > 88.0f ? 88.0f : x;
+  x = x < -64.0f ? -64.0f : x;
+  x = x > 64.0f ? 64.0f : x;
   const float magic = 12582912.0f;
   float n = x * 1.44269504088896341f + magic;
   n -= magic;

@@ -86,6 +86,13 @@ unsafe extern "C" {
         out: *mut *mut C_tensor,
     ) -> c_int;
     fn moso_residual(x: *const C_tensor, y: *const C_tensor, bias: *const C_tensor, out: *mut *mut C_tensor) -> c_int;
+    fn moso_linear(x: *const C_tensor, weight: *const C_tensor, out: *mut *mut C_tensor) -> c_int;
+    fn moso_add_transposed_product(
+        sum: *const C_tensor,
+        a: *const C_tensor,
+        b: *const C_tensor,
+        is_first: c_int,
+    ) -> c_int;
     fn moso_cross_entropy(
         logits: *const C_tensor,
         targets: *const C_tensor,
@@ -256,6 +263,19 @@ pub fn attention(
 pub fn feed_forward(x: &Tensor, up: &Tensor, bias: &Tensor, down: &Tensor) -> Result<Tensor, TorchError> {
     // SAFETY: the tensors live as long as the call; the callee checks sizes and kinds.
     new_tensor(|out| unsafe { moso_feed_forward(x.as_ptr(), up.as_ptr(), bias.as_ptr(), down.as_ptr(), out) })
+}
+
+/// `x weight^T` on the CPU: `(n, o)` from `(n, i)` and `(o, i)`.
+pub fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor, TorchError> {
+    // SAFETY: the tensors live as long as the call, and libtorch checks their sizes.
+    new_tensor(|out| unsafe { moso_linear(x.as_ptr(), weight.as_ptr(), out) })
+}
+
+/// `sum` `(m, n)` becomes `a^T b`, or is added to it where it is not the first product; of `a` `(k, m)` and `b` `(k, n)`, whose kind may be
+/// lower than that of the sum. On any device.
+pub fn add_transposed_product(sum: &mut Tensor, a: &Tensor, b: &Tensor, is_first: bool) -> Result<(), TorchError> {
+    // SAFETY: the tensors live as long as the call; the callee checks sizes and kinds.
+    check(unsafe { moso_add_transposed_product(sum.as_ptr(), a.as_ptr(), b.as_ptr(), c_int::from(is_first)) })
 }
 
 /// `x + (y + bias)` on the CPU: `x` `(n, h)` in the kind of sums, `y` `(n, h)` in the kind of matrix products, `bias` `(h)`.

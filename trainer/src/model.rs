@@ -337,7 +337,7 @@ impl Model {
         let (visible, n_heads) = (surroundings.visible.as_ref(), self.shape.heads as i64);
         let mixed =
             torch_ext::attention(&tensor.enter(normed), qkv, &self.rotary, visible, surroundings.n_rows, n_heads)?;
-        let out = tensor.leave(mixed.matmul(&weights[weight::OUTPUT].tr()));
+        let out = tensor.leave(torch_ext::linear(&mixed, &weights[weight::OUTPUT])?);
         let x_nh = torch_ext::residual(&x_nh, &out, &weights[weight::OUTPUT + 1])?;
         let (x_nh, normed) = norm(&x_nh, weight::FEED_FORWARD_NORM)?;
         let (up, down) = (&weights[weight::UP], &weights[weight::DOWN]);
