@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use corpus::Count;
-use planner::{Growth, Operator, StagePlan};
+use planner::{Growth, LearningRate, Operator, StagePlan};
 
 use crate::run_file::Run;
 
@@ -60,12 +60,18 @@ fn explain_stage(text: &mut String, run: &Run, stage: &StagePlan) {
         stage.batch.micro_rows
     );
     let rate = stage.learning_rate;
+    let descent = match rate {
+        LearningRate::Cosine { .. } => "cosine".to_owned(),
+        LearningRate::WarmupStableDecay { decay_tokens, .. } => {
+            format!("the same until the last {decay_tokens} tokens, then 1 - sqrt")
+        }
+    };
     let _ = writeln!(
         text,
-        "    lr         {:e}, warm-up over {} tokens, cosine to {:e}; hidden matrices / {:.2}",
-        rate.peak,
-        rate.warmup_tokens,
-        rate.end,
+        "    lr         {:e}, warm-up over {} tokens, {descent} to {:e}; hidden matrices / {:.2}",
+        rate.peak(),
+        rate.warmup_tokens(),
+        rate.end(),
         run.plan.mup.width_ratio(shape)
     );
     let _ = writeln!(text, "    compute    {:.2} TFLOP", stage.flops() / 1e12);

@@ -46,6 +46,9 @@ pub(crate) fn show(progress: &Progress<'_>, event: &Event, cost: &Cost) {
         Event::Waiting { what, seconds, .. } => {
             progress.note(&format!("waiting for data since {seconds:.0} s: {what}"));
         }
+        Event::Saved { step, bytes, seconds, .. } => {
+            progress.note(&format!("step {step}: checkpoint of {} MB written in {seconds:.1} s", bytes / 1_000_000));
+        }
         Event::Checkpoint { .. } => {}
     }
 }
@@ -72,13 +75,17 @@ pub(crate) fn generate(arguments: &GenerateArguments) -> Result<(), Failure> {
     }
     let sampling = Sampling { temperature: arguments.temperature, top_k: 50, n_tokens: arguments.tokens };
     let seed = Seed::root(arguments.seed);
-    let continued = trainer::generate(&checkpoint, &prompt, vocabulary.end_of_text().0, &sampling, &seed);
     let mut decoder = StreamDecoder::new(&vocabulary);
-    let mut text = arguments.prompt.clone();
-    continued.into_iter().for_each(|id| text.push_str(&decoder.push(TokenId(id))));
-    text.push_str(&decoder.finish());
-    let written = writeln!(std::io::stdout(), "{text}");
-    written.map_err(Failure::environment)
+    let mut stdout = std::io::stdout().lock();
+    let mut print = |text: &str| stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    let mut printed = print(&arguments.prompt);
+    trainer::generate_each(&checkpoint, &prompt, vocabulary.end_of_text().0, &sampling, &seed, &mut |id| {
+        if printed.is_ok() {
+            printed = print(&decoder.push(TokenId(id)));
+        }
+        printed.is_ok()
+    });
+    printed.and_then(|()| print(&format!("{}\n", decoder.finish()))).map_err(Failure::environment)
 }
 
 /// The checkpoint itself, or the newest of a run's folder or its `checkpoints/`.

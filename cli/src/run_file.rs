@@ -9,11 +9,12 @@ use ingest::{IngestConfig, RawIngest, RawSource, Source, resolve_sources};
 use loader::Verify;
 use mixer::{Mix, StageMix};
 use planner::{
-    Batch, Cost, Growth, LearningRate, MuP, Operator, OptimizerSettings, RunPlan, Shape, StageRequest, plan,
+    Batch, Cost, Growth, LearningRate, MuP, Operator, OptimizerSettings, Precision, Recompute, RunPlan, Shape,
+    StageRequest, plan,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokenize::{RawTokenizer, TokenizerConfig};
+use tokenize::{Labels, RawTokenizer, TokenizerConfig};
 
 use crate::failure::Failure;
 
@@ -67,11 +68,10 @@ struct RawShape {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawLearningRate {
-    peak: f64,
-    end: f64,
-    warmup: Count,
+#[serde(tag = "schedule", rename_all = "kebab-case", deny_unknown_fields)]
+enum RawLearningRate {
+    Cosine { peak: f64, end: f64, warmup: Count },
+    WarmupStableDecay { peak: f64, end: f64, warmup: Count, decay: Count },
 }
 
 /// Ways to share a model and its data among GPUs.
@@ -96,6 +96,10 @@ struct RawTrain {
     context: u64,
     mup: MuP,
     optimizer: OptimizerSettings,
+    precision: Precision,
+    /// What is computed twice to save memory. Cannot change results.
+    #[serde(default)]
+    recompute: Recompute,
     checkpoint_every: u64,
     keep_last: usize,
     validate_every: u64,
@@ -139,10 +143,14 @@ pub(crate) struct Run {
     pub(crate) sources: Vec<Source>,
     pub(crate) ingest: IngestConfig,
     pub(crate) tokenizer: TokenizerConfig,
+    pub(crate) labels: Labels,
     pub(crate) mixes: Vec<StageMix>,
     pub(crate) mix_memory: ByteSize,
     pub(crate) plan: RunPlan,
     pub(crate) optimizer: OptimizerSettings,
+    pub(crate) precision: Precision,
+    #[cfg_attr(not(feature = "torch"), expect(dead_code, reason = "only training computes"))]
+    pub(crate) recompute: Recompute,
     pub(crate) checkpoint_every: u64,
     pub(crate) keep_last: usize,
     pub(crate) validate_every: u64,
@@ -166,7 +174,18 @@ impl Run {
 
     fn check(raw: RawRun, name: String, folder: &Path) -> anyhow::Result<Self> {
         let RawRun { seed, source, ingest, tokenizer, mix, stage, train, eval, report } = raw;
-        let RawTrain { context, mup, optimizer, checkpoint_every, keep_last, validate_every, verify } = train;
+        let RawTrain {
+            context,
+            mup,
+            optimizer,
+            precision,
+            recompute,
+            checkpoint_every,
+            keep_last,
+            validate_every,
+            verify,
+        } = train;
+        let labels = tokenizer.labels;
         let tokenizer = TokenizerConfig::new(tokenizer, folder).map_err(|what| anyhow!("[tokenizer] {what}"))?;
         let n_ids = tokenize::n_ids(&tokenizer).context("[tokenizer]")?;
         let vocabulary = n_ids.next_multiple_of(VOCABULARY_MULTIPLE);
@@ -214,10 +233,13 @@ impl Run {
             sources,
             ingest: IngestConfig::try_from(ingest)?.within(folder),
             tokenizer,
+            labels,
             mixes,
             mix_memory: mix.map_or(MIX_MEMORY, |mix| mix.memory),
             plan,
             optimizer,
+            precision,
+            recompute,
             checkpoint_every,
             keep_last,
             validate_every,
@@ -247,9 +269,9 @@ impl Run {
         json!({
             "ingest": { "sources": self.sources, "ingest": self.ingest },
             "tokenizer": { "tokenizer": self.tokenizer, "seed": self.seed_value, "held_out": self.eval.held_out },
-            "tokenize": {},
+            "tokenize": { "labels": self.labels },
             "mix": self.resolved_mix(),
-            "train": { "plan": self.plan, "optimizer": self.optimizer, "seed": self.seed_value },
+            "train": { "plan": self.plan, "optimizer": self.optimizer, "precision": self.precision, "seed": self.seed_value },
             "eval": { "eval": self.eval, "seed": self.seed_value },
             "report": self.report,
         })
@@ -300,8 +322,10 @@ fn check_numbers(plan: &RunPlan, optimizer: &OptimizerSettings, eval: &EvalConfi
         Ok(())
     };
     for stage in &plan.stages {
-        positive(&format!("stage {}: lr.peak", stage.name), stage.learning_rate.peak)?;
-        positive(&format!("stage {}: lr.end", stage.name), stage.learning_rate.end)?;
+        let (peak, end) = (stage.learning_rate.peak(), stage.learning_rate.end());
+        positive(&format!("stage {}: lr.peak", stage.name), peak)?;
+        positive(&format!("stage {}: lr.end", stage.name), end)?;
+        anyhow::ensure!(end <= peak, "stage {}: lr.end is {end}; it must not be above lr.peak, {peak}", stage.name);
     }
     positive("[train] mup.base_width", plan.mup.base_width as f64)?;
     positive("[train] mup.input_multiplier", plan.mup.input_multiplier)?;
@@ -336,9 +360,18 @@ fn stage_request(raw: RawStage, context: u64, vocabulary: u64) -> anyhow::Result
         tokens: tokens.0,
         shape: Shape { layers, hidden, heads, ffn, vocabulary, context },
         batch,
-        learning_rate: LearningRate { peak: lr.peak, end: lr.end, warmup_tokens: lr.warmup.0 },
+        learning_rate: learning_rate(lr),
         growth: growth.map(|growth| Growth { operator: growth.operator, ramp_tokens: growth.ramp.0 }),
     })
+}
+
+fn learning_rate(raw: RawLearningRate) -> LearningRate {
+    match raw {
+        RawLearningRate::Cosine { peak, end, warmup } => LearningRate::Cosine { peak, end, warmup_tokens: warmup.0 },
+        RawLearningRate::WarmupStableDecay { peak, end, warmup, decay } => {
+            LearningRate::WarmupStableDecay { peak, end, warmup_tokens: warmup.0, decay_tokens: decay.0 }
+        }
+    }
 }
 
 /// The stage that makes a folder of a run.

@@ -173,7 +173,7 @@ impl<'a> Stages<'a> {
         let n_bytes = documents.counts.iter().map(|row| row.amount("bytes")).sum();
         let progress = self.console.start("tokenize", n_bytes, "bytes");
         let settings = self.run.settings("tokenize");
-        tokenize::tokenize(self.out, &settings, &|_, n_bytes| progress.add(n_bytes))?;
+        tokenize::tokenize(self.out, self.run.labels, &settings, &|_, n_bytes| progress.add(n_bytes))?;
         let counts = Manifest::read(&self.out.join("tokens"))?.counts;
         progress.finish(&describe_tokens(&counts), json!(counts));
         self.console.table(&describe_counts(&counts));
@@ -301,6 +301,8 @@ impl<'a> Stages<'a> {
             out: self.out,
             plan: &self.run.plan,
             optimizer: self.run.optimizer,
+            precision: self.run.precision,
+            recompute: self.run.recompute,
             packed: self.packed_folders().iter().map(|folder| self.out.join(folder)).collect(),
             validation: self.out.join(packed_folder(VALIDATION)),
             kept_rows: self.kept_rows()?,

@@ -15,6 +15,7 @@
 //! No libtorch here, and nothing of ours: a lab plans on a laptop.
 
 mod cost;
+mod schedule;
 mod shape;
 mod stage;
 
@@ -22,7 +23,6 @@ mod stage;
 mod tests;
 
 pub use cost::{Cost, formula_flops};
-pub use shape::{MuP, Shape};
-pub use stage::{
-    Batch, Growth, LearningRate, Operator, OptimizerSettings, PlanError, RunPlan, StagePlan, StageRequest, plan,
-};
+pub use schedule::LearningRate;
+pub use shape::{MuP, Precision, Recompute, Shape};
+pub use stage::{Batch, Growth, Operator, OptimizerSettings, PlanError, RunPlan, StagePlan, StageRequest, plan};

@@ -81,3 +81,26 @@ impl MuP {
         shape.hidden as f64 / self.base_width as f64
     }
 }
+
+/// What matrix products, and what lies between them, compute in. Weights, both Adam moments, the residual stream, norms, softmax and loss
+/// are float32 with either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 24 bits of mantissa.
+    Float32,
+    /// 8 bits of mantissa, the range of float32: no loss scaling.
+    Bfloat16,
+}
+
+/// What of a forward pass is computed again in the backward pass instead of being kept. The bits are the same either way. (Attention's
+/// scores and the feed-forward units' outputs always are: they cost next to nothing.)
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Recompute {
+    /// Nothing more.
+    #[default]
+    None,
+    /// Every block: of it only the residual stream in front is kept, and a third more is computed.
+    Blocks,
+}

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::schedule::LearningRate;
 use crate::shape::{MuP, Shape};
 
 /// A stage as it is written in the run file; counts are whole tokens.
@@ -31,31 +32,6 @@ pub struct Batch {
     /// Rows of one micro-batch. Gradients of micro-batches are added in order, so this number can change the last bits of
     /// a result, while the number of threads that share them cannot.
     pub micro_rows: u64,
-}
-
-/// Cosine with linear warm-up, counted in tokens, for one stage.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LearningRate {
-    /// Highest value, reached at the end of the warm-up.
-    pub peak: f64,
-    /// Value at the end of the stage.
-    pub end: f64,
-    /// Tokens of linear warm-up.
-    pub warmup_tokens: u64,
-}
-
-impl LearningRate {
-    /// The rate of the step that brings the stage to `tokens_after` of its `stage_tokens`.
-    pub fn at(&self, tokens_after: u64, stage_tokens: u64) -> f64 {
-        if tokens_after < self.warmup_tokens {
-            return self.peak * tokens_after as f64 / self.warmup_tokens as f64;
-        }
-        let decay_tokens = stage_tokens.saturating_sub(self.warmup_tokens).max(1);
-        let progress = (tokens_after - self.warmup_tokens) as f64 / decay_tokens as f64;
-        let cosine = 0.5 * (1.0 + (std::f64::consts::PI * progress.min(1.0)).cos());
-        self.end + (self.peak - self.end) * cosine
-    }
 }
 
 /// Settings of the optimizer that hold for the whole run (FLM-101B: 0.9, 0.95, 0.1, 1.0; its epsilon is not stated).
@@ -350,8 +326,19 @@ fn plan_stage(request: &StageRequest, first_step: u64, first_row: u64) -> Result
     }
     let stage_tokens = n_steps * batch_tokens;
     let ramp_tokens = request.growth.map_or(0, |growth| growth.ramp_tokens);
-    for (what, tokens) in [("warm-up", request.learning_rate.warmup_tokens), ("the mask ramp", ramp_tokens)] {
+    let rate = request.learning_rate;
+    for (what, tokens) in [("warm-up", rate.warmup_tokens()), ("the mask ramp", ramp_tokens)] {
         if tokens >= stage_tokens {
+            return Err(PlanError::TooLong { stage: stage(), what, tokens, stage_tokens });
+        }
+    }
+    if let LearningRate::WarmupStableDecay { warmup_tokens, decay_tokens, .. } = rate {
+        if decay_tokens == 0 {
+            return Err(PlanError::Zero { stage: stage(), what: "the decay of its learning rate" });
+        }
+        let tokens = warmup_tokens.saturating_add(decay_tokens);
+        if tokens > stage_tokens {
+            let what = "warm-up and decay of the learning rate together";
             return Err(PlanError::TooLong { stage: stage(), what, tokens, stage_tokens });
         }
     }

@@ -12,7 +12,7 @@ fn request(name: &str, shape: Shape, grows: bool) -> StageRequest {
         tokens: 409_600,
         shape,
         batch: Batch { rows: 16, micro_rows: 8 },
-        learning_rate: LearningRate { peak: 1e-3, end: 1e-4, warmup_tokens: 40_960 },
+        learning_rate: LearningRate::Cosine { peak: 1e-3, end: 1e-4, warmup_tokens: 40_960 },
         growth: grows.then_some(Growth { operator: Operator::Masked, ramp_tokens: 81_920 }),
     }
 }
@@ -62,15 +62,6 @@ fn stages_follow_each_other_without_gaps() {
 }
 
 #[test]
-fn the_learning_rate_warms_up_and_decays() {
-    let rate = LearningRate { peak: 1.0, end: 0.1, warmup_tokens: 100 };
-    assert_eq!(rate.at(50, 1000), 0.5);
-    assert_eq!(rate.at(100, 1000), 1.0);
-    assert!((rate.at(550, 1000) - 0.55).abs() < 1e-12);
-    assert!((rate.at(1000, 1000) - 0.1).abs() < 1e-12);
-}
-
-#[test]
 fn what_cannot_work_is_said() {
     let first = request("a", shape(4, 128, 4), false);
     let check = |change: fn(&mut StageRequest), expected: &str| {
@@ -87,6 +78,30 @@ fn what_cannot_work_is_said() {
     check(|b| b.tokens = 100, "less than one batch of 4096");
     check(|b| b.growth = Some(Growth { operator: Operator::Masked, ramp_tokens: 409_600 }), "the mask ramp takes");
     check(|b| b.growth = Some(Growth { operator: Operator::Masked, ramp_tokens: 0 }), "growth ramp must be at least 1");
+    let stable = |warmup_tokens, decay_tokens| LearningRate::WarmupStableDecay {
+        peak: 1.0,
+        end: 0.1,
+        warmup_tokens,
+        decay_tokens,
+    };
+    let check_rate = |rate: LearningRate, expected: Option<&str>| {
+        let second = StageRequest { learning_rate: rate, ..request("b", shape(5, 192, 6), true) };
+        let error = plan(&[first.clone(), second], mup()).err().map(|error| error.to_string());
+        assert!(
+            match (&error, expected) {
+                (Some(error), Some(expected)) => error.contains(expected),
+                (found, expected) => found.is_none() && expected.is_none(),
+            },
+            "{error:?}"
+        );
+    };
+    check_rate(stable(9_600, 400_000), None);
+    check_rate(
+        stable(9_601, 400_000),
+        Some("stage b: warm-up and decay of the learning rate together takes 409601 tokens"),
+    );
+    check_rate(stable(409_600, 1), Some("warm-up takes 409600 tokens, the stage ends after 409600"));
+    check_rate(stable(0, 0), Some("the decay of its learning rate must be at least 1"));
     check(|b| b.shape.context = 128, "must stay the same");
     assert!(plan(&[request("a", shape(4, 128, 4), true)], mup()).is_err());
     assert_eq!(plan(&[], mup()), Err(PlanError::NoStage));

@@ -1,13 +1,14 @@
 //! A tiny run on a real slice of the demo corpus, and ways to start `moso` on it.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use corpus::Manifest;
 use tempfile::TempDir;
+
+use crate::tiny::{RUN, write_tiny_run, write_zst};
 
 /// The root of the repository.
 pub(crate) fn root() -> PathBuf {
@@ -23,28 +24,14 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn new() -> Self {
         let bench = Self { folder: tempfile::tempdir().unwrap() };
-        fs::create_dir(bench.path("corpus")).unwrap();
-        for (name, n_lines) in [
-            ("web-en.jsonl", 80),
-            ("laws-zh.jsonl", 40),
-            ("preferences-en.jsonl", 40),
-            ("preferences-zh.jsonl", 40),
-            ("propositions-en.jsonl", 150),
-            ("propositions-zh.jsonl", 150),
-        ] {
-            let text = fs::read(root().join("demo-corpus").join(format!("{name}.zst"))).unwrap();
-            let text = String::from_utf8(zstd::decode_all(&text[..]).unwrap()).unwrap();
-            let cut: String = text.split_inclusive('\n').take(n_lines).collect();
-            bench.write_zst(&format!("corpus/{name}.zst"), cut.as_bytes());
-        }
-        fs::write(bench.path("run.toml"), include_str!("tiny.toml")).unwrap();
+        write_tiny_run(&root(), bench.folder.path()).unwrap();
         bench
     }
 
     /// The same settings for other sources, which the caller puts there.
     pub(crate) fn of_sources(sources: &str) -> Self {
         let bench = Self { folder: tempfile::tempdir().unwrap() };
-        let whole = include_str!("tiny.toml");
+        let whole = RUN;
         let settings = &whole[whole.find("[ingest]").unwrap()..];
         fs::write(bench.path("run.toml"), format!("seed = 7\n{sources}\n{settings}")).unwrap();
         bench
@@ -55,9 +42,7 @@ impl Bench {
     }
 
     pub(crate) fn write_zst(&self, name: &str, bytes: &[u8]) {
-        let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
-        encoder.write_all(bytes).unwrap();
-        fs::write(self.path(name), encoder.finish().unwrap()).unwrap();
+        write_zst(&self.path(name), bytes).unwrap();
     }
 
     /// Replaces text of the run file; it must be there.
@@ -96,6 +81,22 @@ impl Bench {
         }
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// Makes everything that training reads.
+    pub(crate) fn make_rows(&self, out: &str) {
+        ["ingest", "tokenizer", "tokenize", "mix"].iter().for_each(|stage| self.succeed(stage, out));
+    }
+
+    /// Another run's folder with the same rows.
+    pub(crate) fn copy_rows(&self, from: &str, to: &str) {
+        for part in ["documents", "dropped", "tokenizer", "tokens", "packed", "ledger"] {
+            for (path, bytes) in files_of(&self.path(from).join(part)) {
+                let path = self.path(to).join(part).join(path);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, bytes).unwrap();
+            }
+        }
     }
 
     /// Runs `moso COMMAND`, which must end with `code` and say all of `expected`.

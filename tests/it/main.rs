@@ -10,6 +10,7 @@ mod instructions;
 mod mix;
 mod plan;
 mod tidy;
+mod tiny;
 mod tokens;
 #[cfg(feature = "torch")]
 mod training;

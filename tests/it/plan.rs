@@ -41,6 +41,14 @@ fn what_is_wrong_with_a_run_file_is_said_with_its_line() {
     check("ramp = 10_240", "ramp = 20_480", &["stage medium: the mask ramp takes 20480 tokens"]);
     check("clip = 1.0", "clip = 0.0", &["optimizer.clip is 0; it must be above 0"]);
     check("ramp = 10_240", "ramp = 0", &["stage medium: the growth ramp must be at least 1"]);
+    check(
+        "decay = 5_120",
+        "decay = 20_000",
+        &["stage large: warm-up and decay of the learning rate together takes 22560"],
+    );
+    check("end = 5e-3", "end = 5e-2", &["stage small: lr.end is 0.05; it must not be above lr.peak, 0.01"]);
+    check_line("schedule = \"cosine\"", "schedule = \"sine\"", &["unknown variant `sine`", "warmup-stable-decay"]);
+    check_line("warmup = 5_120", "warmup = 5_120, decay = 1", &["unknown field `decay`"]);
     check("tensor = 1", "tensor = 2", &["stage small: parallel must be"]);
     check("name = \"medium\"", "name = \"../x\"", &["names a folder"]);
     check("ids = 1024", "ids = 100", &["train.ids 100 is too few"]);

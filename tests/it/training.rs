@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corpus::Manifest;
 use serde_json::Value;
@@ -55,6 +55,34 @@ fn a_killed_run_goes_on_to_the_same_bits() {
     assert!(moso().arg("verify").arg(bench.path("killed-often")).status().unwrap().success());
 }
 
+/// The short form of `cargo xtask soak kills`: wherever in start-up, a step or a background write the kill falls, the same command
+/// goes on to the same bits.
+#[test]
+fn kills_at_any_moment_change_no_bit() {
+    let bench = Bench::new();
+    bench.edit("checkpoint_every = 6", "checkpoint_every = 1");
+    bench.make_rows("rows");
+    bench.copy_rows("rows", "whole");
+    let start = Instant::now();
+    bench.succeed("train", "whole");
+    let length = start.elapsed();
+    bench.copy_rows("rows", "killed");
+    // Moments spread evenly, none a simple part of another: multiples of the golden ratio.
+    for index in 1..=8 {
+        let mut child: Child = bench.command("train", "killed").stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(length.mul_f64((f64::from(index) * 0.618).fract()));
+        let _ = child.kill();
+        child.wait().unwrap();
+    }
+    bench.succeed("train", "killed");
+    assert_eq!(final_hashes(&bench.path("killed")), final_hashes(&bench.path("whole")));
+    let losses = |out: &str| -> Vec<(Value, Value)> {
+        let steps = events(&bench.path(out)).into_iter().filter(|event| event["event"] == "step");
+        steps.map(|event| (event["step"].clone(), event["loss"].clone())).collect()
+    };
+    assert_eq!(losses("killed"), losses("whole"));
+}
+
 #[test]
 fn ctrl_c_ends_in_a_state_that_goes_on_and_a_folder_has_one_master() {
     let bench = Bench::new();
@@ -68,7 +96,8 @@ fn ctrl_c_ends_in_a_state_that_goes_on_and_a_folder_has_one_master() {
     assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
     expect_failure(child.wait_with_output().unwrap(), 130, &["the same command goes on from here"]);
     let log = events(&bench.path("out"));
-    assert_eq!(log.last().unwrap()["event"], "checkpoint");
+    // The process ends only when the checkpoint is whole.
+    assert_eq!(log.last().unwrap()["event"], "saved");
     bench.succeed("run", "out");
     assert!(final_hashes(&bench.path("out")).len() > 3);
 }

@@ -16,7 +16,24 @@ pub struct RawTokenizer {
     import: Option<String>,
     pattern: Option<String>,
     train: Option<RawTraining>,
+    #[serde(default)]
+    pub labels: Labels,
 }
+
+/// How the label at the end of a proposition is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Labels {
+    /// One id each, which no text encodes to: a label is one prediction.
+    #[default]
+    Reserved,
+    /// An angry face where it is false and a smiling one with horns where it is true, as text (FLM-101B, section 2.2, which doesn't say which is
+    /// which). In cl100k_base each is two tokens, and the first is the same.
+    Emoji,
+}
+
+/// False and true, as [`Labels::Emoji`] writes them.
+pub(crate) const EMOJI: [&str; 2] = ["\u{1f621}", "\u{1f608}"];
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -93,7 +110,7 @@ fn pattern_of(path: &Path, named: Option<&str>) -> Result<Pattern, String> {
 impl TokenizerConfig {
     /// Checks the section. Paths are relative to `folder`, that of the run file.
     pub fn new(raw: RawTokenizer, folder: &Path) -> Result<Self, String> {
-        let RawTokenizer { import, pattern, train } = raw;
+        let RawTokenizer { import, pattern, train, labels: _ } = raw;
         match (import, train) {
             (Some(name), None) if name.ends_with(".tiktoken") => {
                 let path = folder.join(name);

@@ -33,7 +33,7 @@ mod train;
 mod trie;
 mod vocabulary;
 
-pub use config::{RawTokenizer, TokenizerConfig};
+pub use config::{Labels, RawTokenizer, TokenizerConfig};
 pub use encoder::Encoder;
 pub use import::{ImportError, LineError, cl100k_base, read_tiktoken};
 pub use pattern::{OtherPattern, Pattern};

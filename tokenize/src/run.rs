@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use serde_json::json;
 use thiserror::Error;
 
-use crate::config::TokenizerConfig;
+use crate::config::{EMOJI, Labels, TokenizerConfig};
 use crate::encoder::Encoder;
 use crate::import::{ImportError, cl100k_base, read_tiktoken};
 use crate::pattern::Pattern;
@@ -170,13 +170,18 @@ fn read(path: &Path) -> Result<Vec<u8>, TokenizeError> {
 }
 
 /// Turns `out/documents/` into `out/tokens/`, shards side by side. `progress` is told of documents and bytes.
-pub fn tokenize(out: &Path, settings: &Settings, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<(), TokenizeError> {
+pub fn tokenize(
+    out: &Path,
+    labels: Labels,
+    settings: &Settings,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> Result<(), TokenizeError> {
     let documents = out.join("documents");
     let (manifest, documents_hash) = Manifest::read_with_hash(&documents)?;
     let (_, tokenizer_hash) = Manifest::read_with_hash(&out.join("tokenizer"))?;
     let vocabulary = load_tokenizer(out)?;
     let folder = StageFolder::begin(&out.join("tokens"))?;
-    let encoders = Encoders::new(&vocabulary);
+    let encoders = Encoders::new(&vocabulary, labels);
     let shards = manifest.paths(&documents).into_par_iter().enumerate().map(|(index, path)| {
         let writer = TokensWriter::create(folder.path(), &format!("part-{index:05}.arrow"))?;
         tokenize_shard(&path, writer, &encoders, progress)
@@ -204,14 +209,16 @@ struct Encoders<'v> {
     vocabulary: &'v Vocabulary,
     /// By id: whether the token is a part of a character.
     is_part: Vec<bool>,
+    /// The tokens of a label, false and true.
+    labels: [Vec<u32>; 2],
     idle: Mutex<Vec<Encoder<'v>>>,
 }
 
 impl<'v> Encoders<'v> {
-    fn new(vocabulary: &'v Vocabulary) -> Encoders<'v> {
+    fn new(vocabulary: &'v Vocabulary, labels: Labels) -> Encoders<'v> {
         let is_part = |id| matches!(vocabulary.token_bytes(crate::TokenId(id)), Some(&[0x80..=0xFF]));
         let is_part = (0..vocabulary.n_ids() as u32).map(is_part).collect();
-        Encoders { vocabulary, is_part, idle: Mutex::default() }
+        Encoders { vocabulary, is_part, labels: label_tokens(vocabulary, labels), idle: Mutex::default() }
     }
 
     fn take(&self) -> Encoder<'v> {
@@ -281,18 +288,31 @@ fn encode_batch(encoders: &Encoders<'_>, encoder: &mut Encoder<'_>, batch: &Docu
         let text_tokens = &encoded.tokens[start..];
         n_in_parts.push(text_tokens.iter().filter(|&&id| encoders.is_part[id as usize]).count());
         let n_text = u32::try_from(text_tokens.len()).expect("a document has fewer than 2^32 tokens");
-        let behind_text = Span { start: n_text, end: n_text + 1 };
+        let behind_text = |n_tokens: usize| Span { start: n_text, end: n_text + n_tokens as u32 };
         if let Some(label) = batch.label(row) {
-            encoded.tokens.push(vocabulary.label(label).0);
-            loss = Some(vec![behind_text]);
+            let label = &encoders.labels[usize::from(label)];
+            encoded.tokens.extend(label);
+            loss = Some(vec![behind_text(label.len())]);
         } else if let Some(spans) = &mut loss {
-            push_span(spans, behind_text);
+            push_span(spans, behind_text(1));
         }
         encoded.loss.push(loss);
         encoded.tokens.push(vocabulary.end_of_text().0);
         encoded.lengths.push(encoded.tokens.len() - start);
     }
     (encoded, n_in_parts)
+}
+
+/// The tokens of both labels, false and true.
+pub(crate) fn label_tokens(vocabulary: &Vocabulary, labels: Labels) -> [Vec<u32>; 2] {
+    match labels {
+        Labels::Reserved => [false, true].map(|truth| vec![vocabulary.label(truth).0]),
+        Labels::Emoji => EMOJI.map(|emoji| {
+            let mut tokens = Vec::new();
+            Encoder::new(vocabulary).encode(emoji, &mut tokens);
+            tokens
+        }),
+    }
 }
 
 /// Appends the tokens of a text. Gives the tokens of some spans of it, which are encoded by themselves, so that no token stands on

@@ -3,8 +3,8 @@
 //
 // Every function returns 0, or 1 with the reason in moso_torch_error(). Tensors cross as `at::Tensor*`, the pointer that tch
 // holds, and stay owned by the caller.
-#include <ATen/core/Tensor.h>
-#include <ATen/core/grad_mode.h>
+#include "guarded.h"
+
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/empty.h>
@@ -13,37 +13,7 @@
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/stack.h>
 
-#include <c10/util/Exception.h>
 #include <dlfcn.h>
-
-#include <exception>
-#include <stdexcept>
-#include <string>
-#include <vector>
-
-static thread_local std::string last_error;
-
-static std::vector<at::Tensor> collect(size_t n, at::Tensor* const* tensors) {
-  std::vector<at::Tensor> collected;
-  collected.reserve(n);
-  for (size_t i = 0; i < n; i++) collected.push_back(*tensors[i]);
-  return collected;
-}
-
-template <class Body>
-static int guarded(Body body) {
-  try {
-    at::NoGradGuard no_grad;
-    body();
-    return 0;
-  } catch (const c10::Error& error) {
-    last_error = error.what_without_backtrace();
-    return 1;
-  } catch (const std::exception& error) {
-    last_error = error.what();
-    return 1;
-  }
-}
 
 extern "C" {
 
@@ -51,15 +21,18 @@ const char* moso_torch_error() { return last_error.c_str(); }
 
 int moso_fused_adamw(size_t n, at::Tensor* const* parameters, at::Tensor* const* gradients, at::Tensor* const* first_moments,
                      at::Tensor* const* second_moments, double step, double learning_rate, double beta1, double beta2,
-                     double weight_decay, double epsilon) {
+                     double weight_decay, double epsilon, double divisor) {
   return guarded([&] {
     auto p = collect(n, parameters), g = collect(n, gradients), m = collect(n, first_moments);
     auto v = collect(n, second_moments);
     // The kernel of a GPU reads the number of the update there.
     auto place = n > 0 ? p[0].device() : at::Device(at::kCPU);
-    std::vector<at::Tensor> s(n, at::full({}, step, at::TensorOptions(place).dtype(at::kFloat)));
+    auto number = at::TensorOptions(place).dtype(at::kFloat);
+    std::vector<at::Tensor> s(n, at::full({}, step, number));
+    std::optional<at::Tensor> divide;
+    if (divisor != 1) divide = at::full({}, divisor, number);
     at::_fused_adamw_(p, g, m, v, {}, s, learning_rate, beta1, beta2, weight_decay, epsilon, /*amsgrad=*/false,
-                      /*maximize=*/false);
+                      /*maximize=*/false, divide);
   });
 }
 

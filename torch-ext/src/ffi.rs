@@ -6,7 +6,7 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 use thiserror::Error;
 use torch_sys::C_tensor;
 
@@ -30,6 +30,8 @@ pub struct AdamW {
     pub epsilon: f64,
     /// Number of this update, from 1: it corrects the bias of the moments.
     pub step: u64,
+    /// Gradients are divided by it first, in place; 1 leaves them as they are.
+    pub divisor: f64,
 }
 
 /// The optimizer's state of one tensor, owned by the caller.
@@ -55,6 +57,47 @@ unsafe extern "C" {
         beta2: f64,
         weight_decay: f64,
         epsilon: f64,
+        divisor: f64,
+    ) -> c_int;
+    fn moso_norm(
+        x: *const C_tensor,
+        gain: *const C_tensor,
+        bias: *const C_tensor,
+        epsilon: f64,
+        kind: c_int,
+        passed: *mut *mut C_tensor,
+        out: *mut *mut C_tensor,
+    ) -> c_int;
+    fn moso_attention(
+        x: *const C_tensor,
+        weight: *const C_tensor,
+        bias: *const C_tensor,
+        tables: *const C_tensor,
+        visible: *const C_tensor,
+        n_rows: i64,
+        n_heads: i64,
+        out: *mut *mut C_tensor,
+    ) -> c_int;
+    fn moso_feed_forward(
+        x: *const C_tensor,
+        up_weight: *const C_tensor,
+        up_bias: *const C_tensor,
+        down_weight: *const C_tensor,
+        out: *mut *mut C_tensor,
+    ) -> c_int;
+    fn moso_residual(x: *const C_tensor, y: *const C_tensor, bias: *const C_tensor, out: *mut *mut C_tensor) -> c_int;
+    fn moso_cross_entropy(
+        logits: *const C_tensor,
+        targets: *const C_tensor,
+        scale: f64,
+        losses: *mut *mut C_tensor,
+    ) -> c_int;
+    fn moso_gradients(
+        output: *const C_tensor,
+        d_output: *const C_tensor,
+        n: usize,
+        inputs: *const *const C_tensor,
+        gradients: *mut *mut C_tensor,
     ) -> c_int;
     fn moso_rows(
         data: *const c_void,
@@ -110,6 +153,7 @@ pub fn adamw_step(
             settings.beta2,
             settings.weight_decay,
             settings.epsilon,
+            settings.divisor,
         )
     };
     check(code)
@@ -164,6 +208,86 @@ pub fn pinned_rows(n_rows: usize, length: usize) -> Result<Tensor, TorchError> {
     check(code)?;
     // SAFETY: the callee made a new tensor and hands over its ownership.
     Ok(unsafe { Tensor::from_ptr(rows) })
+}
+
+/// LayerNorm beside the residual stream, on the CPU: `x` `(n, h)` again and its norm in `kind` (float32, float64 or bfloat16). `x`,
+/// `gain` and `bias` `(h)` are float32, or float64 where `kind` is.
+pub fn norm(
+    x: &Tensor,
+    gain: &Tensor,
+    bias: &Tensor,
+    epsilon: f64,
+    kind: Kind,
+) -> Result<(Tensor, Tensor), TorchError> {
+    let kind = match kind {
+        Kind::Float => 6,
+        Kind::Double => 7,
+        Kind::BFloat16 => 15,
+        other => return Err(TorchError(format!("no norm in {other:?}"))),
+    };
+    let (mut passed, mut out) = (std::ptr::null_mut(), std::ptr::null_mut());
+    let (x, gain, bias) = (x.as_ptr(), gain.as_ptr(), bias.as_ptr());
+    // SAFETY: the tensors live as long as the call; the callee checks sizes and kinds and makes two new tensors.
+    check(unsafe { moso_norm(x, gain, bias, epsilon, kind, &raw mut passed, &raw mut out) })?;
+    // SAFETY: both are new and ours.
+    Ok(unsafe { (Tensor::from_ptr(passed), Tensor::from_ptr(out)) })
+}
+
+/// Projection of `x` `(n, h)` to queries, keys and values by `weight` `(3a, h)` and `bias` `(3a)`, rotation by `tables` `(4, positions, d/2)` (cos
+/// and sin of queries, then of keys), attention over each of `n_rows` rows: `(n, a)`, on the CPU. Causal, or over what is `visible`: 0
+/// where a position is seen and minus infinity where not, `(n_rows, 1, positions, positions)`.
+pub fn attention(
+    x: &Tensor,
+    (weight, bias): (&Tensor, &Tensor),
+    tables: &Tensor,
+    visible: Option<&Tensor>,
+    n_rows: i64,
+    n_heads: i64,
+) -> Result<Tensor, TorchError> {
+    let visible = visible.map_or(std::ptr::null(), |visible| visible.as_ptr());
+    new_tensor(|out| {
+        let (weight, bias) = (weight.as_ptr(), bias.as_ptr());
+        // SAFETY: the tensors live as long as the call; the callee checks sizes and kinds; a null `visible` means none.
+        unsafe { moso_attention(x.as_ptr(), weight, bias, tables.as_ptr(), visible, n_rows, n_heads, out) }
+    })
+}
+
+/// `gelu(x up^T + bias) down^T`, tanh form, on the CPU: `(n, h)` from `(n, h)`, `up` `(f, h)`, `bias` `(f)`, `down` `(h, f)`.
+pub fn feed_forward(x: &Tensor, up: &Tensor, bias: &Tensor, down: &Tensor) -> Result<Tensor, TorchError> {
+    // SAFETY: the tensors live as long as the call; the callee checks sizes and kinds.
+    new_tensor(|out| unsafe { moso_feed_forward(x.as_ptr(), up.as_ptr(), bias.as_ptr(), down.as_ptr(), out) })
+}
+
+/// `x + (y + bias)` on the CPU: `x` `(n, h)` in the kind of sums, `y` `(n, h)` in the kind of matrix products, `bias` `(h)`.
+pub fn residual(x: &Tensor, y: &Tensor, bias: &Tensor) -> Result<Tensor, TorchError> {
+    // SAFETY: the tensors live as long as the call; the callee checks sizes and kinds.
+    new_tensor(|out| unsafe { moso_residual(x.as_ptr(), y.as_ptr(), bias.as_ptr(), out) })
+}
+
+/// Cross entropy in nats `(n)` of `logits` `(n, v)` for `targets` `(n)` of int64, on the CPU. Where `scale` is not 0, the logits become the
+/// gradients of the sum of all losses times `scale`.
+pub fn cross_entropy(logits: &mut Tensor, targets: &Tensor, scale: f64) -> Result<Tensor, TorchError> {
+    // SAFETY: the tensors live as long as the call; the callee checks sizes, kinds and targets.
+    new_tensor(|losses| unsafe { moso_cross_entropy(logits.as_ptr(), targets.as_ptr(), scale, losses) })
+}
+
+/// The gradient of the sum of `output` times `d_output` for each of `inputs`; `None` for one that `output` does not depend on.
+pub fn gradients(output: &Tensor, d_output: &Tensor, inputs: &[&Tensor]) -> Result<Vec<Option<Tensor>>, TorchError> {
+    let inputs = pointers(inputs);
+    let mut gradients = vec![std::ptr::null_mut(); inputs.len()];
+    let (n, places) = (inputs.len(), gradients.as_mut_ptr());
+    // SAFETY: the tensors live as long as the call; `gradients` has a place for each of the inputs.
+    check(unsafe { moso_gradients(output.as_ptr(), d_output.as_ptr(), n, inputs.as_ptr(), places) })?;
+    // SAFETY: those that are not null are new and ours.
+    let take = |gradient: *mut C_tensor| (!gradient.is_null()).then(|| unsafe { Tensor::from_ptr(gradient) });
+    Ok(gradients.into_iter().map(take).collect())
+}
+
+fn new_tensor(make: impl FnOnce(*mut *mut C_tensor) -> c_int) -> Result<Tensor, TorchError> {
+    let mut out = std::ptr::null_mut();
+    check(make(&raw mut out))?;
+    // SAFETY: `make` succeeded, so it made a new tensor and hands over its ownership.
+    Ok(unsafe { Tensor::from_ptr(out) })
 }
 
 extern "C" fn release<O>(owner: *mut c_void) {

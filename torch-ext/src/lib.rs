@@ -2,6 +2,9 @@
 //!
 //! - [`adamw_step`]: the fused AdamW update over tensors that the caller owns. (tch's own optimizer hides its moments, so they
 //!   could be neither checkpointed nor grown.)
+//! - [`norm`], [`attention`], [`feed_forward`], [`residual`], [`cross_entropy`]: a transformer block and its loss on the CPU, each with its
+//!   gradient, everything between two matrix products in one pass.
+//! - [`gradients`]: the gradient of a part of a computation, given that of its output.
 //! - [`total_norm`]: the L2 norm of many tensors together, for gradient clipping.
 //! - [`rows_tensor`]: token rows of a mapped file as an int32 tensor, without a copy.
 //! - [`pinned_rows`]: host memory that a GPU copies from by itself.
@@ -9,7 +12,10 @@
 
 mod ffi;
 
-pub use ffi::{AdamW, Moments, TorchError, adamw_step, load_cuda, pinned_rows, rows_tensor, total_norm};
+pub use ffi::{
+    AdamW, Moments, TorchError, adamw_step, attention, cross_entropy, feed_forward, gradients, load_cuda, norm,
+    pinned_rows, residual, rows_tensor, total_norm,
+};
 
 #[cfg(test)]
 mod tests {
@@ -50,7 +56,8 @@ mod tests {
         for step in 1..=3_i32 {
             let gradient = [0.5 * f64::from(step), -0.25];
             let tensor = Tensor::from_slice(&gradient.map(|value| value as f32));
-            let settings = AdamW { learning_rate, beta1, beta2, weight_decay, epsilon, step: step as u64 };
+            let settings =
+                AdamW { learning_rate, beta1, beta2, weight_decay, epsilon, step: step as u64, divisor: 1.0 };
             adamw_step(&[&parameter], &[&tensor], &[&state], &settings).unwrap();
             for i in 0..2 {
                 m[i] = beta1 * m[i] + (1.0 - beta1) * gradient[i];
@@ -92,7 +99,15 @@ mod tests {
         let parameter = Tensor::zeros([2], (Kind::Float, Device::Cpu));
         let gradient = Tensor::zeros([3], (Kind::Float, Device::Cpu));
         let state = Moments { first: parameter.zeros_like(), second: parameter.zeros_like() };
-        let settings = AdamW { learning_rate: 0.1, beta1: 0.9, beta2: 0.95, weight_decay: 0.0, epsilon: 1e-8, step: 1 };
+        let settings = AdamW {
+            learning_rate: 0.1,
+            beta1: 0.9,
+            beta2: 0.95,
+            weight_decay: 0.0,
+            epsilon: 1e-8,
+            step: 1,
+            divisor: 1.0,
+        };
         assert!(adamw_step(&[&parameter], &[&gradient], &[&state], &settings).is_err());
     }
 }

@@ -6,11 +6,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use corpus::{FileEntry, FileError, Manifest, ManifestError, Parent, Settings, StageFolder, write_atomically};
-use planner::{MuP, Shape};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use corpus::{
+    AtomicFile, FileEntry, FileError, Manifest, ManifestError, Parent, Settings, StageFolder, write_atomically,
+};
+use planner::{MuP, Precision, Shape};
+use safetensors::SafeTensorError;
+use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo, TensorView};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use thiserror::Error;
@@ -25,6 +29,9 @@ pub const CHECKPOINT_FORMAT: u32 = 1;
 
 /// The metadata key of the slices.
 const SLICES: &str = "moso.slices";
+
+/// Values that are written at a time: 256 KiB.
+const CHUNK: usize = 1 << 16;
 
 /// The three kinds of tensor files.
 const PARTS: [&str; 3] = ["weights", "first-moment", "second-moment"];
@@ -78,10 +85,17 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// The model, over the same memory.
+    /// The model in float32.
     pub fn model(&self) -> Model {
-        let tensors = self.tensors.iter().map(Tensor::shallow_clone).collect();
-        Model::new(self.state.shape, self.state.mup, tensors)
+        Model::new(self.state.shape, self.state.mup, Precision::Float32, &self.tensors)
+    }
+
+    /// The same checkpoint over the same memory.
+    pub(crate) fn shallow_clone(&self) -> Self {
+        let same = |tensors: &[Tensor]| tensors.iter().map(Tensor::shallow_clone).collect();
+        let OptimizerState { step, first, second } = &self.optimizer;
+        let optimizer = OptimizerState { step: *step, first: same(first), second: same(second) };
+        Self { state: self.state.clone(), tensors: same(&self.tensors), optimizer }
     }
 
     /// Where its tensors lie.
@@ -155,8 +169,45 @@ fn step_folders(checkpoints: &Path) -> Vec<(u64, PathBuf)> {
     folders
 }
 
+/// A copy of `checkpoint` in host memory that training does not touch. An earlier copy gives its memory where it has the same
+/// tensors: fresh memory costs as much time as copying, since the system clears its pages first.
+pub fn snapshot(checkpoint: &Checkpoint, earlier: Option<Checkpoint>) -> Checkpoint {
+    let Checkpoint { state, tensors, optimizer } = checkpoint;
+    let (mut old_tensors, mut old_first, mut old_second) = match earlier {
+        Some(Checkpoint { tensors, optimizer, .. }) => (tensors, optimizer.first, optimizer.second),
+        None => Default::default(),
+    };
+    let first = copies(&optimizer.first, &mut old_first);
+    let second = copies(&optimizer.second, &mut old_second);
+    let optimizer = OptimizerState { step: optimizer.step, first, second };
+    Checkpoint { state: state.clone(), tensors: copies(tensors, &mut old_tensors), optimizer }
+}
+
+fn copies(tensors: &[Tensor], earlier: &mut Vec<Tensor>) -> Vec<Tensor> {
+    let fits =
+        tensors.len() == earlier.len() && tensors.iter().zip(&*earlier).all(|(new, old)| new.size() == old.size());
+    if !fits {
+        // Before new memory is taken, not after.
+        earlier.clear();
+        let empty = |tensor: &Tensor| Tensor::empty(tensor.size(), (Kind::Float, Device::Cpu));
+        *earlier = tensors.iter().map(empty).collect();
+    }
+    tch::no_grad(|| earlier.iter_mut().zip(tensors).for_each(|(copy, tensor)| copy.copy_(&tensor.detach())));
+    std::mem::take(earlier)
+}
+
 /// Writes a checkpoint. It counts from the moment its manifest is renamed into place.
 pub fn save(checkpoints: &Path, checkpoint: &Checkpoint) -> Result<PathBuf, CheckpointError> {
+    save_after(checkpoints, checkpoint, || Ok(())).map(|(path, _)| path)
+}
+
+/// Writes a checkpoint whose manifest is the last: behind all of its files, once these were read back and are what was written,
+/// and behind `before_it_counts`. Also gives its size in bytes.
+pub(crate) fn save_after(
+    checkpoints: &Path,
+    checkpoint: &Checkpoint,
+    before_it_counts: impl FnOnce() -> Result<(), FileError>,
+) -> Result<(PathBuf, u64), CheckpointError> {
     let path = checkpoint_folder(checkpoints, checkpoint.state.step);
     let folder = StageFolder::begin(&path)?;
     let Checkpoint { state, tensors, optimizer } = checkpoint;
@@ -166,11 +217,35 @@ pub fn save(checkpoints: &Path, checkpoint: &Checkpoint) -> Result<PathBuf, Chec
     }
     let json = serde_json::to_vec_pretty(state).expect("a state has only string keys");
     files.push(write_atomically(folder.path(), "state.json", &json, 1)?);
+    for entry in &files {
+        read_back(&folder.path().join(&entry.path), entry)?;
+    }
+    before_it_counts()?;
+    let n_bytes = files.iter().map(|entry| entry.bytes).sum();
     Manifest::new("checkpoint", CHECKPOINT_FORMAT, &state.settings)
         .with_parents(state.parents.clone())
         .with_files(files)
         .commit(folder.path())?;
-    Ok(path)
+    sync_names(checkpoints)?;
+    Ok((path, n_bytes))
+}
+
+/// Compares a file with its hash, as the disk has it: the system is asked to forget its own copy first, which is of no use to
+/// anyone and would take the place of rows that are about to be read.
+fn read_back(path: &Path, entry: &FileEntry) -> Result<(), CheckpointError> {
+    let file = fs::File::open(path).map_err(|source| FileError::new("open", path, source))?;
+    // Where a file system cannot do it, the copy in memory is what is compared.
+    let forget = || rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).is_ok();
+    forget();
+    let is_same = corpus::hash_file(path)? == entry.blake3;
+    forget();
+    if is_same { Ok(()) } else { Err(CheckpointError::Hash { path: path.to_owned() }) }
+}
+
+/// The name of a new checkpoint must be on the disk before an old checkpoint goes.
+fn sync_names(checkpoints: &Path) -> Result<(), FileError> {
+    let synced = fs::File::open(checkpoints).and_then(|folder| folder.sync_all());
+    synced.map_err(|source| FileError::new("flush the folder", checkpoints, source))
 }
 
 #[derive(Serialize, Deserialize)]
@@ -179,32 +254,52 @@ struct Slice {
     start: Vec<i64>,
 }
 
+/// Streams tensors into a safetensors file: the header, then their values in the order of their names.
 fn save_tensors(folder: &Path, part: &str, shape: &Shape, tensors: &[Tensor]) -> Result<FileEntry, CheckpointError> {
     let name = format!("{part}-00000.safetensors");
     let specs = parameter_specs(shape);
-    let bytes: Vec<Vec<u8>> = tensors.iter().map(tensor_bytes).collect();
-    let mut slices = BTreeMap::new();
-    let mut views = Vec::new();
-    for ((spec, tensor), bytes) in specs.iter().zip(tensors).zip(&bytes) {
-        let size = tensor.size();
-        let sizes = size.iter().map(|&axis| axis as usize).collect();
-        let view =
-            TensorView::new(Dtype::F32, sizes, bytes).map_err(|error| layout(folder, &name, error.to_string()))?;
-        slices.insert(&spec.name, Slice { start: vec![0; size.len()], shape: size });
-        views.push((&spec.name, view));
+    let mut named: Vec<(&str, &Tensor)> = specs.iter().map(|spec| &spec.name[..]).zip(tensors).collect();
+    named.sort_by_key(|(name, _)| *name);
+    let header = header(&named).map_err(|error| layout(folder, &name, error.to_string()))?;
+    let mut file = AtomicFile::create(folder, &name)?;
+    let mut wrote = file.write_all(&(header.len() as u64).to_le_bytes()).and_then(|()| file.write_all(&header));
+    let mut buffer = vec![0; CHUNK * size_of::<f32>()];
+    for (_, tensor) in named {
+        wrote = wrote.and_then(|()| write_values(tensor, &mut buffer, &mut file));
     }
-    let slices = serde_json::to_string(&slices).expect("slices have string keys");
-    let metadata = HashMap::from([(SLICES.to_owned(), slices)]);
-    let file =
-        safetensors::serialize(views, Some(metadata)).map_err(|error| layout(folder, &name, error.to_string()))?;
-    Ok(write_atomically(folder, &name, &file, tensors.len() as u64)?)
+    wrote.map_err(|source| FileError::new("write", &file.path(), source))?;
+    Ok(file.finish(tensors.len() as u64)?)
 }
 
-fn tensor_bytes(tensor: &Tensor) -> Vec<u8> {
-    let n_elements = tensor.numel();
-    let mut bytes = vec![0; n_elements * size_of::<f32>()];
-    tensor.to_device(Device::Cpu).contiguous().copy_data_u8(&mut bytes, n_elements);
-    bytes
+/// The JSON of a safetensors file, with the slices of all tensors, padded to a multiple of eight bytes.
+fn header(named: &[(&str, &Tensor)]) -> Result<Vec<u8>, SafeTensorError> {
+    let (mut slices, mut infos, mut start) = (BTreeMap::new(), Vec::new(), 0);
+    for (name, tensor) in named {
+        let size = tensor.size();
+        let end = start + tensor.numel() * size_of::<f32>();
+        let shape = size.iter().map(|&axis| axis as usize).collect();
+        infos.push(((*name).to_owned(), TensorInfo { dtype: Dtype::F32, shape, data_offsets: (start, end) }));
+        slices.insert(*name, Slice { start: vec![0; size.len()], shape: size });
+        start = end;
+    }
+    let slices = serde_json::to_string(&slices).expect("slices have string keys");
+    let metadata = Metadata::new(Some(HashMap::from([(SLICES.to_owned(), slices)])), infos)?;
+    let mut header = serde_json::to_vec(&metadata).expect("a header has string keys");
+    header.resize(header.len().next_multiple_of(8), b' ');
+    Ok(header)
+}
+
+/// Values leave the tensor through a buffer that stays in the processor's cache, where they are hashed and handed to the system.
+fn write_values(tensor: &Tensor, buffer: &mut [u8], file: &mut AtomicFile) -> io::Result<()> {
+    let flat = tensor.detach().contiguous().view([-1]);
+    let n_values = flat.numel();
+    for start in (0..n_values).step_by(CHUNK) {
+        let n = CHUNK.min(n_values - start);
+        let bytes = &mut buffer[..n * size_of::<f32>()];
+        flat.narrow(0, start as i64, n as i64).copy_data_u8(bytes, n);
+        file.write_all(bytes)?;
+    }
+    Ok(())
 }
 
 fn layout(folder: &Path, name: &str, what: impl Into<String>) -> CheckpointError {

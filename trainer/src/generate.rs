@@ -1,10 +1,10 @@
-//! Text from a model: the plain way, one whole forward pass for each token.
+//! Text from a model, token by token, with the keys and values of what it has seen.
 
 use corpus::Seed;
 use tch::{Kind, Tensor};
 
 use crate::checkpoint::Checkpoint;
-use crate::model::Model;
+use crate::model::{Cache, Masks, Model};
 
 /// How to draw the next token.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,36 +17,58 @@ pub struct Sampling {
     pub n_tokens: usize,
 }
 
-/// Continues `prompt` until `stop` or the limit; what comes back does not contain the prompt. The model sees the last `context`
-/// tokens. The result is a function of weights, prompt and seed.
+/// Continues `prompt` until `stop` or the limit, and hands over each token as soon as it is drawn, which may end it too (`false`). The model
+/// sees at most `context` tokens: where there are more, the older half of the context is forgotten. The result is a function of weights, prompt
+/// and seed.
 ///
 /// # Panics
 /// Where the prompt is empty.
-pub fn generate(checkpoint: &Checkpoint, prompt: &[u32], stop: u32, sampling: &Sampling, seed: &Seed) -> Vec<u32> {
+pub fn generate_each(
+    checkpoint: &Checkpoint,
+    prompt: &[u32],
+    stop: u32,
+    sampling: &Sampling,
+    seed: &Seed,
+    take: &mut dyn FnMut(u32) -> bool,
+) {
     assert!(!prompt.is_empty(), "a continuation needs something to continue");
     let context = checkpoint.state.shape.context as usize;
+    let (model, masks) = (checkpoint.model(), checkpoint.masks());
     let mut tokens = prompt.to_vec();
+    let mut cache = model.cache();
     for index in 0..sampling.n_tokens {
-        let window = &tokens[tokens.len().saturating_sub(context)..];
-        let next = draw(
-            &next_logits(checkpoint, window),
-            sampling,
-            seed.below(index as u64, 1 << 53) as f64 / (1_u64 << 53) as f64,
-        );
-        if next == stop {
+        let unseen = if cache.n_positions() == 0 || cache.n_positions() == context {
+            let n_kept = if cache.n_positions() == 0 { tokens.len().min(context) } else { context / 2 + 1 };
+            cache = model.cache();
+            &tokens[tokens.len() - n_kept..]
+        } else {
+            &tokens[tokens.len() - 1..]
+        };
+        let logits = next_logits(&model, masks.as_ref(), unseen, &mut cache);
+        let point = seed.below(index as u64, 1 << 53) as f64 / (1_u64 << 53) as f64;
+        let next = draw(&logits, sampling, point);
+        if next == stop || !take(next) {
             break;
         }
         tokens.push(next);
     }
-    tokens.split_off(prompt.len())
 }
 
-fn next_logits(checkpoint: &Checkpoint, tokens: &[u32]) -> Vec<f32> {
-    let model = checkpoint.model();
+/// What [`generate_each`] hands over, together; without the prompt.
+pub fn generate(checkpoint: &Checkpoint, prompt: &[u32], stop: u32, sampling: &Sampling, seed: &Seed) -> Vec<u32> {
+    let mut tokens = Vec::new();
+    generate_each(checkpoint, prompt, stop, sampling, seed, &mut |token| {
+        tokens.push(token);
+        true
+    });
+    tokens
+}
+
+fn next_logits(model: &Model, masks: Option<&Masks>, unseen: &[u32], cache: &mut Cache) -> Vec<f32> {
     tch::no_grad(|| {
-        let ids: Vec<i64> = tokens.iter().map(|&token| i64::from(token)).collect();
-        let hidden = model.hidden(&row(&ids, &model), checkpoint.masks().as_ref());
-        let last = hidden.narrow(1, ids.len() as i64 - 1, 1);
+        let ids: Vec<i64> = unseen.iter().map(|&token| i64::from(token)).collect();
+        let hidden = model.hidden_of_next(&row(&ids, model), masks, cache).expect("a row of tokens");
+        let last = hidden.narrow(0, ids.len() as i64 - 1, 1);
         Vec::try_from(model.logits(&last).view([-1]).to_kind(Kind::Float)).expect("logits are a float vector")
     })
 }
@@ -80,7 +102,7 @@ pub fn most_likely(checkpoint: &Checkpoint, tokens: &[u32]) -> Vec<u32> {
     let model = checkpoint.model();
     let ids: Vec<i64> = tokens.iter().map(|&token| i64::from(token)).collect();
     let next = tch::no_grad(|| {
-        let hidden = model.hidden(&row(&ids, &model), checkpoint.masks().as_ref());
+        let hidden = model.hidden(&row(&ids, &model), checkpoint.masks().as_ref(), None).expect("a row of tokens");
         model.logits(&hidden).argmax(-1, false).view([-1])
     });
     let next: Vec<i64> = Vec::try_from(next).expect("indices are an integer vector");

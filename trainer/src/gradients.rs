@@ -1,26 +1,35 @@
 //! Loss and gradients of one batch: micro-batches shared among threads, added up in order.
 //!
-//! Each thread runs libtorch single-threaded on micro-batches of its own. The sum over micro-batches is taken in their order
-//! whatever thread computed them, so the bits do not depend on the number of threads; and two micro-batches side by side waste
-//! less of two cores than two threads inside one matrix product. On a GPU there is one worker, and micro-batches follow each other.
+//! Each worker runs libtorch single-threaded on micro-batches of its own; two micro-batches side by side waste less of two cores than two
+//! threads inside one matrix product. A gradient is added to the sum when it is its micro-batch's turn, whichever thread computed it, so the
+//! bits do not depend on the number of threads. Workers come to a tensor one after the other by themselves: whoever waited once
+//! stays behind by that much. On a GPU there is one worker, and micro-batches follow each other.
+//!
+//! The graph is cut between blocks: a block's gradients are taken as soon as that of what lies behind it is known, and its activations
+//! are freed then, or, with [`Recompute::Blocks`], are made only then. Between the last block and the loss there is no graph: logits of a
+//! few rows at a time become losses and gradients in place, and are gone ([`chunked_loss`]).
 
-use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
-use corpus::{Kind as DocumentKind, Segment};
-use loader::{LoadError, Loader, RowBlock};
-use planner::Shape;
-use serde::Serialize;
-use tch::{Device, Kind, Reduction, Tensor};
+use loader::LoadError;
+use planner::{Precision, Recompute, Shape};
+use tch::{Device, Kind, Tensor};
 use thiserror::Error;
 use torch_ext::TorchError;
 
-use crate::model::{Masks, Model};
-use crate::staging::{Inputs, Staged};
+use crate::batch::{Batch, LossBy, MicroBatch};
+use crate::model::{Masks, Model, N_WEIGHTS, Surroundings, of_tensors, sums};
+use crate::parameters::{BLOCK_TENSORS, OUTER_TENSORS};
+use crate::staging::Inputs;
 
-/// Targets whose logits are computed at a time. Buffers of up to 32 MB are kept by the allocator for the next use; larger ones go
-/// back to the system every time, and clearing their pages again costs a fifth of a step.
-const LOGIT_ROWS: i64 = 512;
+/// Logits that are computed at a time take about so many bytes on the CPU: beyond the cache, passes over them wait for memory.
+const LOGIT_BYTES: i64 = 8 << 20;
+
+/// Rows of logits at a time: fewer make matrix products slow, more cost memory.
+const LOGIT_ROWS_MIN: i64 = 256;
+const LOGIT_ROWS_OF_GPU: i64 = 4096;
 
 /// A batch that cannot be computed.
 #[derive(Debug, Error)]
@@ -34,41 +43,9 @@ pub enum BatchError {
     /// The C++ side refused an operation.
     #[error(transparent)]
     Torch(#[from] TorchError),
-}
-
-/// Rows with the positions whose prediction carries loss.
-pub struct MicroBatch {
-    staged: Staged,
-    n_rows: i64,
-    /// Index into the batch's groups, for every target.
-    groups: Vec<u32>,
-}
-
-/// A batch: its micro-batches, and the kinds of text in it.
-pub struct Batch {
-    micro_batches: Vec<MicroBatch>,
-    groups: Vec<Group>,
-    /// Targets that carry loss, the denominator of the mean.
-    pub n_targets: u64,
-}
-
-/// Language, source and kind of a target.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Group {
-    lang: String,
-    source: String,
-    kind: DocumentKind,
-}
-
-/// Mean loss in nats by what the text is.
-#[derive(Clone, Debug, Default, Serialize, PartialEq)]
-pub struct LossBy {
-    /// By language.
-    pub language: BTreeMap<String, f64>,
-    /// By source.
-    pub source: BTreeMap<String, f64>,
-    /// By kind.
-    pub kind: BTreeMap<String, f64>,
+    /// Another worker failed first.
+    #[error("another worker of the batch failed")]
+    Abandoned,
 }
 
 /// What a batch gave.
@@ -77,7 +54,8 @@ pub struct BatchResult {
     pub loss: f64,
     /// The same, by what the text is.
     pub loss_by: LossBy,
-    /// Gradients of the mean loss, in the order of the model's tensors; empty where none were asked for.
+    /// Gradients of the mean loss, in the order of the model's tensors; empty where none were asked for. They lie in the workers'
+    /// memory: the next batch overwrites them.
     pub gradients: Vec<Tensor>,
     /// Time in forward passes, per thread. (On a GPU they are only queued in it: backward passes wait for them.)
     pub seconds_forward: f64,
@@ -85,232 +63,356 @@ pub struct BatchResult {
     pub seconds_backward: f64,
 }
 
-/// Positions that carry loss, while they are collected.
-#[derive(Default)]
-struct Targets {
-    /// Index into the `(row, position)` grid of predictions.
-    positions: Vec<i32>,
-    /// Index into the batch's groups, for every position.
-    groups: Vec<u32>,
-}
-
-/// Loads rows `first .. first + n_rows` as micro-batches of `micro_rows`, for a model on `device`.
-pub fn load_batch(
-    loader: &Loader,
-    first: u64,
-    n_rows: u64,
-    micro_rows: u64,
-    context: u64,
-    device: Device,
-) -> Result<Batch, BatchError> {
-    let mut groups: Vec<Group> = Vec::new();
-    let mut micro_batches = Vec::new();
-    let mut row = first;
-    while row < first + n_rows {
-        let n = micro_rows.min(first + n_rows - row);
-        let mut targets = Targets::default();
-        // A batch is of one stage, and a stage is packed one way.
-        let is_masked = loader.masks_documents(row)?;
-        let mut documents: Vec<i32> = Vec::new();
-        for index in 0..n {
-            let segments = loader.segments(row + index)?;
-            if is_masked {
-                add_documents(&mut documents, &segments, context as usize);
-            }
-            for segment in segments {
-                add_targets(&mut targets, &mut groups, &segment, index * context);
-            }
-        }
-        let blocks: Vec<RowBlock> = loader.blocks(row, n)?;
-        let documents = is_masked.then_some(&documents[..]);
-        let staged = Staged::new(&blocks, context as usize + 1, &targets.positions, documents, device)?;
-        micro_batches.push(MicroBatch { staged, n_rows: n as i64, groups: targets.groups });
-        row += n;
-    }
-    let n_targets = micro_batches.iter().map(|micro| micro.groups.len() as u64).sum();
-    Ok(Batch { micro_batches, groups, n_targets })
-}
-
-/// Appends, for every position of a row that something is predicted at, the number of its segment; -1 for padding.
-fn add_documents(documents: &mut Vec<i32>, segments: &[Segment], context: usize) {
-    let row = documents.len();
-    documents.resize(row + context, -1);
-    for (number, segment) in segments.iter().enumerate() {
-        let start = (segment.row_start as usize).min(context);
-        let end = ((segment.row_start + segment.len) as usize).min(context);
-        documents[row + start..row + end].fill(number as i32);
-    }
-}
-
-/// The token at row position p is predicted at p - 1.
-fn add_targets(targets: &mut Targets, groups: &mut Vec<Group>, segment: &Segment, row_offset: u64) {
-    let spans = segment.loss_spans();
-    if spans.is_empty() {
-        return;
-    }
-    let key = Group { lang: segment.lang.clone(), source: segment.source.clone(), kind: segment.kind };
-    let group = groups.iter().position(|group| *group == key).unwrap_or_else(|| {
-        groups.push(key);
-        groups.len() - 1
-    });
-    for position in spans.iter().flat_map(|span| span.start..span.end) {
-        let target = row_offset + u64::from(position) - 1;
-        targets.positions.push(i32::try_from(target).expect("a micro-batch has fewer than 2^31 tokens"));
-        targets.groups.push(group as u32);
-    }
-}
-
 /// Masks in value form: threads do not share tensors.
 pub type MaskSettings = Option<(Shape, f64)>;
 
-/// Computes a batch on as many threads as there are `replicas`, with gradients or without.
+/// What computes batches: a model, a view of it for every thread, and the memory that is used again for every batch.
+pub struct Workers {
+    model: Model,
+    workers: Vec<Worker>,
+    sums: Vec<Sum>,
+    recompute: Recompute,
+}
+
+struct Worker {
+    model: Model,
+    scratch: Option<Scratch>,
+}
+
+/// What the loss of a micro-batch is computed in.
+struct Scratch {
+    /// Logits, then their gradients, of a few rows: `(rows, v)`.
+    logits: Tensor,
+    /// Gradient of the embedding, `(v, h)`.
+    d_embedding: Tensor,
+}
+
+impl Workers {
+    /// `n_workers` threads that compute with `tensors`, those of [`crate::parameter_specs`].
+    pub fn new(
+        tensors: &[Tensor],
+        (shape, mup): (Shape, planner::MuP),
+        precision: Precision,
+        recompute: Recompute,
+        n_workers: usize,
+    ) -> Self {
+        let model = Model::new(shape, mup, precision, tensors);
+        let worker = |_| Worker { model: model.replica(), scratch: None };
+        let workers = (0..n_workers.max(1)).map(worker).collect();
+        let sums = tensors.iter().map(Sum::new).collect();
+        Self { model, workers, sums, recompute }
+    }
+
+    /// Takes over what an update made of `tensors`.
+    pub fn refresh(&mut self, tensors: &[Tensor]) {
+        self.model.refresh(tensors);
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+}
+
+/// Computes a batch, with gradients or without.
 pub fn run_batch(
     batch: &Batch,
-    replicas: &mut [Model],
-    shape: &Shape,
+    workers: &mut Workers,
     masks: MaskSettings,
     with_gradients: bool,
 ) -> Result<BatchResult, BatchError> {
-    let n_threads = replicas.len();
-    let mut result = BatchResult {
-        loss: 0.0,
-        loss_by: LossBy::default(),
-        gradients: Vec::new(),
-        seconds_forward: 0.0,
-        seconds_backward: 0.0,
-    };
-    let mut sums = vec![(0.0_f64, 0_u64); batch.groups.len()];
-    let scale = 1.0 / batch.n_targets.max(1) as f64;
-    for wave in batch.micro_batches.chunks(n_threads) {
-        let outcomes = run_wave(wave, replicas, shape, masks, with_gradients.then_some(scale));
-        for (micro, outcome) in wave.iter().zip(outcomes) {
-            let outcome = outcome?;
-            for (loss, &group) in outcome.losses.iter().zip(&micro.groups) {
-                sums[group as usize].0 += f64::from(*loss);
-                sums[group as usize].1 += 1;
-            }
-            add_gradients(&mut result.gradients, outcome.gradients);
-            result.seconds_forward += outcome.seconds.0 / n_threads as f64;
-            result.seconds_backward += outcome.seconds.1 / n_threads as f64;
-        }
-    }
-    result.loss = sums.iter().map(|(loss, _)| loss).sum::<f64>() * scale;
-    result.loss_by = loss_by(&batch.groups, &sums);
-    Ok(result)
+    let turns = Turns { sums: &workers.sums, failed: AtomicBool::new(false) };
+    let scale = with_gradients.then(|| 1.0 / batch.n_targets.max(1) as f64);
+    turns.begin();
+    let next = AtomicUsize::new(0);
+    let job = Job { batch, next: &next, turns: &turns, masks, scale, recompute: workers.recompute };
+    let n_threads = workers.workers.len();
+    let outcomes: Vec<Result<Vec<(usize, Outcome)>, BatchError>> = std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            workers.workers.iter_mut().map(|worker| scope.spawn(|| run_worker(&job, worker))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("a worker returns its errors")).collect()
+    });
+    let is_consequence = |outcome: &Result<_, BatchError>| matches!(outcome, Err(BatchError::Abandoned));
+    let (consequences, mut outcomes): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(is_consequence);
+    outcomes.extend(consequences);
+    let mut outcomes: Vec<(usize, Outcome)> =
+        outcomes.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+    outcomes.sort_by_key(|(number, _)| *number);
+    let seconds =
+        |of: fn(&Outcome) -> f64| outcomes.iter().map(|(_, outcome)| of(outcome)).sum::<f64>() / n_threads as f64;
+    let (seconds_forward, seconds_backward) =
+        (seconds(|outcome| outcome.seconds.0), seconds(|outcome| outcome.seconds.1));
+    let losses: Vec<Vec<f64>> = outcomes.into_iter().map(|(_, outcome)| outcome.losses).collect();
+    let (loss, loss_by) = batch.mean_losses(&losses);
+    let gradients = if with_gradients { workers.sums.iter().map(Sum::tensor).collect() } else { Vec::new() };
+    Ok(BatchResult { loss, loss_by, gradients, seconds_forward, seconds_backward })
+}
+
+/// What the threads of a batch share.
+struct Job<'a> {
+    batch: &'a Batch,
+    /// The micro-batch that nobody has begun.
+    next: &'a AtomicUsize,
+    turns: &'a Turns<'a>,
+    masks: MaskSettings,
+    /// Factor on the sum of all losses; `None` where no gradients are wanted.
+    scale: Option<f64>,
+    recompute: Recompute,
 }
 
 struct Outcome {
-    losses: Vec<f32>,
-    gradients: Vec<Tensor>,
+    /// Of every target, in nats.
+    losses: Vec<f64>,
     seconds: (f64, f64),
 }
 
-fn run_wave(
-    wave: &[MicroBatch],
-    replicas: &mut [Model],
-    shape: &Shape,
-    masks: MaskSettings,
-    gradient_scale: Option<f64>,
-) -> Vec<Result<Outcome, BatchError>> {
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = wave
-            .iter()
-            .zip(replicas)
-            .map(|(micro, model)| {
-                scope.spawn(move || {
-                    tch::set_num_threads(1);
-                    let masks = masks.map(|(old, c)| Masks::new(&old, shape, c, model.device()));
-                    run_micro_batch(micro, model, shape, masks.as_ref(), gradient_scale)
-                })
-            })
-            .collect();
-        threads.into_iter().map(|thread| thread.join().expect("a worker returns its errors")).collect()
-    })
-}
-
-#[cfg(test)]
-impl Batch {
-    /// What the first micro-batch holds.
-    pub(crate) fn inputs_of_first(&self) -> Inputs {
-        self.micro_batches[0].staged.inputs()
+fn run_worker(job: &Job<'_>, worker: &mut Worker) -> Result<Vec<(usize, Outcome)>, BatchError> {
+    tch::set_num_threads(1);
+    let abandon = Abandon(job.turns);
+    let shape = *worker.model.shape();
+    let masks = job.masks.map(|(old, c)| Masks::new(&old, &shape, c, worker.model.device()));
+    let mut outcomes = Vec::new();
+    loop {
+        let number = job.next.fetch_add(1, Ordering::Relaxed);
+        let Some(micro) = job.batch.micro_batches.get(number) else { break };
+        let outcome = run_micro_batch(job, (number, micro), worker, masks.as_ref())?;
+        outcomes.push((number, outcome));
     }
-}
-
-/// The mean loss in the weights' own precision, for tests against finite differences.
-#[cfg(test)]
-pub(crate) fn exact_loss(batch: &Batch, model: &Model, shape: &Shape, masks: MaskSettings) -> f64 {
-    let masks = masks.map(|(old, c)| Masks::new(&old, shape, c, model.device()));
-    let losses = batch.micro_batches.iter().map(|micro| {
-        let losses = micro_losses(micro, model, shape, masks.as_ref()).expect("a batch of a test");
-        losses.sum(Kind::Double).double_value(&[])
-    });
-    losses.sum::<f64>() / batch.n_targets as f64
+    std::mem::forget(abandon);
+    Ok(outcomes)
 }
 
 fn run_micro_batch(
-    micro: &MicroBatch,
-    model: &Model,
-    shape: &Shape,
+    job: &Job<'_>,
+    (number, micro): (usize, &MicroBatch),
+    worker: &mut Worker,
     masks: Option<&Masks>,
-    gradient_scale: Option<f64>,
 ) -> Result<Outcome, BatchError> {
     let start = Instant::now();
-    let Some(scale) = gradient_scale else {
-        let losses = tch::no_grad(|| micro_losses(micro, model, shape, masks))?;
-        let losses = to_floats(&losses)?;
-        let seconds = (start.elapsed().as_secs_f64(), 0.0);
-        return Ok(Outcome { losses, gradients: Vec::new(), seconds });
-    };
-    let losses = micro_losses(micro, model, shape, masks)?;
+    let Inputs { rows, targets: selected, documents } = micro.inputs();
+    let Worker { model, scratch } = worker;
+    let context = model.shape().context as i64;
+    let surroundings = model.surroundings(micro.n_rows, masks, documents.as_ref());
+    let ids = rows.narrow(1, 1, context).reshape([-1]).index_select(0, &selected).to_kind(Kind::Int64);
+    let tokens = rows.narrow(1, 0, context);
+    let run = forward(model, &tokens, &surroundings, job.scale.map(|_| job.recompute))?;
+    let is_all = selected.numel() as i64 == micro.n_rows * context;
+    let hidden = run.hidden.detach();
+    let hidden = if is_all { hidden } else { hidden.index_select(0, &selected) };
     let forward_seconds = start.elapsed().as_secs_f64();
-    let total = losses.sum(losses.kind()) * scale;
-    let gradients = Tensor::f_run_backward(&[&total], model.tensors(), false, false)?;
+    let (losses, d_hidden) = tch::no_grad(|| chunked_loss(model, &hidden, &ids, job.scale, scratch))?;
+    if let (Some(d_hidden), Some(Scratch { d_embedding, .. })) = (d_hidden, scratch) {
+        let spread = || run.hidden.detach().zeros_like().index_copy(0, &selected, &d_hidden);
+        let d_hidden = if is_all { d_hidden } else { spread() };
+        let d_x = backward(model, run, &d_hidden, &surroundings, &mut |tensor, gradient| {
+            job.turns.add(tensor, number, gradient)
+        })?;
+        let d_rows = model.embed_backward(&d_x, masks);
+        let _ = d_embedding.index_add_(0, &tokens.reshape([-1]), &d_rows);
+        job.turns.add(0, number, d_embedding)?;
+    }
     // A GPU has only begun: reading the losses waits for the forward pass at least.
-    let losses = to_floats(&losses)?;
-    let seconds = (forward_seconds, start.elapsed().as_secs_f64() - forward_seconds);
-    Ok(Outcome { losses, gradients, seconds })
+    let losses = Vec::try_from(losses.to_kind(Kind::Double))?;
+    Ok(Outcome { losses, seconds: (forward_seconds, start.elapsed().as_secs_f64() - forward_seconds) })
 }
 
-/// Loss of every target in nats, `(n_targets)`. Positions without loss are left out before the logits are computed.
-fn micro_losses(micro: &MicroBatch, model: &Model, shape: &Shape, masks: Option<&Masks>) -> Result<Tensor, BatchError> {
-    let Inputs { rows, targets: selected, documents } = micro.staged.inputs();
-    let context = shape.context as i64;
-    let targets = rows.narrow(1, 1, context).reshape([-1]).index_select(0, &selected).to_kind(Kind::Int64);
-    let hidden = model.hidden_within(&rows.narrow(1, 0, context), masks, documents.as_ref());
-    let hidden = hidden.view([micro.n_rows * context, -1]).index_select(0, &selected);
-    let chunks = hidden.split(LOGIT_ROWS, 0).into_iter().zip(targets.split(LOGIT_ROWS, 0));
-    let losses = chunks.map(|(hidden, targets)| {
-        model.logits(&hidden).f_cross_entropy_loss(&targets, None::<Tensor>, Reduction::None, -100, 0.0)
-    });
-    Ok(Tensor::f_cat(&losses.collect::<Result<Vec<_>, _>>()?, 0)?)
+/// A forward pass as far as the backward pass needs it.
+struct Run {
+    /// In front of every block, leaves of its graph, and behind it; nothing behind it where it is computed again.
+    blocks: Vec<(Tensor, Option<Tensor>)>,
+    /// In front of the last norm, and the final hidden states `(n, h)`.
+    last: Tensor,
+    hidden: Tensor,
 }
 
-fn to_floats(losses: &Tensor) -> Result<Vec<f32>, BatchError> {
-    Ok(Vec::try_from(losses.detach().to_kind(Kind::Float))?)
-}
-
-fn add_gradients(sum: &mut Vec<Tensor>, gradients: Vec<Tensor>) {
-    if sum.is_empty() {
-        *sum = gradients;
-        return;
-    }
-    for (sum, gradient) in sum.iter_mut().zip(&gradients) {
-        let _ = sum.g_add_(gradient);
-    }
-}
-
-fn loss_by(groups: &[Group], sums: &[(f64, u64)]) -> LossBy {
-    let mean = |key: fn(&Group) -> &str| {
-        let mut by: BTreeMap<String, (f64, u64)> = BTreeMap::new();
-        for (group, (loss, n)) in groups.iter().zip(sums) {
-            let entry = by.entry(key(group).to_owned()).or_default();
-            *entry = (entry.0 + loss, entry.1 + n);
+/// `recompute` is `None` where no gradients are wanted.
+fn forward(
+    model: &Model,
+    tokens: &Tensor,
+    surroundings: &Surroundings<'_>,
+    recompute: Option<Recompute>,
+) -> Result<Run, TorchError> {
+    let leaf = |x: Tensor| x.detach().set_requires_grad(recompute.is_some());
+    let mut x = leaf(tch::no_grad(|| model.embed(tokens, surroundings.masks)));
+    let mut blocks = Vec::with_capacity(model.n_blocks());
+    for block in 0..model.n_blocks() {
+        let out = match recompute {
+            Some(Recompute::None) => model.block(block, &x, surroundings)?,
+            Some(Recompute::Blocks) | None => tch::no_grad(|| model.block(block, &x, surroundings))?,
+        };
+        let next = leaf(out.shallow_clone());
+        if recompute.is_some() {
+            blocks.push((x, (recompute == Some(Recompute::None)).then_some(out)));
         }
-        by.into_iter().map(|(name, (loss, n))| (name, loss / n.max(1) as f64)).collect()
+        x = next;
+    }
+    let hidden = match recompute {
+        Some(_) => model.last_norm(&x, surroundings)?,
+        None => tch::no_grad(|| model.last_norm(&x, surroundings))?,
     };
-    LossBy {
-        language: mean(|group| &group.lang),
-        source: mean(|group| &group.source),
-        kind: mean(|group| group.kind.as_str()),
+    Ok(Run { blocks, last: x, hidden })
+}
+
+/// Hands the gradient of every tensor but the embedding to `add`, from the last to the first block, and returns that of the residual
+/// stream in front of them.
+fn backward(
+    model: &Model,
+    run: Run,
+    d_hidden: &Tensor,
+    surroundings: &Surroundings<'_>,
+    add: &mut dyn FnMut(usize, &Tensor) -> Result<(), BatchError>,
+) -> Result<Tensor, BatchError> {
+    let [gain, bias] = model.final_norm();
+    let mut gradients = gradients_of(&run.hidden, d_hidden, &[&run.last, gain, bias])?;
+    add(2, &gradients.remove(2))?;
+    add(1, &gradients.remove(1))?;
+    let mut d_x = gradients.remove(0);
+    drop((run.hidden, run.last));
+    for (block, (x, out)) in run.blocks.into_iter().enumerate().rev() {
+        let out = match out {
+            Some(out) => out,
+            None => model.block(block, &x, surroundings)?,
+        };
+        let inputs: Vec<&Tensor> = std::iter::once(&x).chain(model.weights(block)).collect();
+        let mut gradients = gradients_of(&out, &d_x, &inputs)?;
+        d_x = gradients.remove(0);
+        let first = OUTER_TENSORS + block * BLOCK_TENSORS;
+        for (index, gradient) in of_tensors(&gradients).iter().enumerate() {
+            add(first + index, gradient)?;
+        }
+    }
+    Ok(d_x)
+}
+
+fn gradients_of(out: &Tensor, d_out: &Tensor, inputs: &[&Tensor]) -> Result<Vec<Tensor>, TorchError> {
+    let gradients = torch_ext::gradients(out, d_out, inputs)?;
+    debug_assert!(inputs.len() <= N_WEIGHTS + 1, "those of a block at most");
+    Ok(gradients.into_iter().zip(inputs).map(|(found, input)| found.unwrap_or_else(|| input.zeros_like())).collect())
+}
+
+/// Losses `(n)` of `hidden` `(n, h)` for `targets` `(n)`; with `scale` also the gradient of `hidden` for the sum of all losses times it,
+/// and in the scratch that of the embedding. Only a few rows of logits are there at a time.
+fn chunked_loss(
+    model: &Model,
+    hidden: &Tensor,
+    targets: &Tensor,
+    scale: Option<f64>,
+    scratch: &mut Option<Scratch>,
+) -> Result<(Tensor, Option<Tensor>), BatchError> {
+    let embedding = model.embedding();
+    let scratch = scratch.get_or_insert_with(|| Scratch::new(embedding));
+    let n = hidden.size()[0];
+    let d_hidden = scale.map(|_| hidden.empty_like());
+    if scale.is_some() && n == 0 {
+        let _ = scratch.d_embedding.zero_();
+    }
+    let n_at_once = scratch.logits.size()[0];
+    let mut losses = vec![Tensor::zeros([0], (sums(hidden.kind()), hidden.device()))];
+    for first in (0..n).step_by(n_at_once as usize) {
+        let len = n_at_once.min(n - first);
+        let (hidden, targets) = (hidden.narrow(0, first, len), targets.narrow(0, first, len));
+        let mut logits = scratch.logits.narrow(0, 0, len);
+        let _ = hidden.f_matmul_out(&logits, &embedding.tr())?;
+        losses.push(cross_entropy(&mut logits, &targets, scale.unwrap_or(0.0))?);
+        let Some(d_hidden) = &d_hidden else { continue };
+        let _ = logits.f_matmul_out(&d_hidden.narrow(0, first, len), embedding)?;
+        let sum = &mut scratch.d_embedding;
+        match (sum.kind() == logits.kind(), first) {
+            (true, 0) => drop(logits.tr().f_matmul_out(sum, &hidden)?),
+            (true, _) => drop(sum.f_addmm_(&logits.tr(), &hidden)?),
+            (false, 0) => sum.copy_(&logits.tr().f_matmul(&hidden)?),
+            (false, _) => drop(sum.f_add_(&logits.tr().f_matmul(&hidden)?)?),
+        }
+    }
+    Ok((Tensor::f_cat(&losses, 0)?, d_hidden))
+}
+
+impl Scratch {
+    fn new(embedding: &Tensor) -> Self {
+        let (kind, device) = (embedding.kind(), embedding.device());
+        let n_bytes = embedding.size()[0] * kind.elt_size_in_bytes() as i64;
+        let n_rows = if device == Device::Cpu { LOGIT_ROWS_MIN.max(LOGIT_BYTES / n_bytes) } else { LOGIT_ROWS_OF_GPU };
+        Self {
+            logits: Tensor::empty([n_rows, embedding.size()[0]], (kind, device)),
+            d_embedding: Tensor::empty(embedding.size(), (sums(kind), device)),
+        }
+    }
+}
+
+/// As [`torch_ext::cross_entropy`], on any device.
+fn cross_entropy(logits: &mut Tensor, targets: &Tensor, scale: f64) -> Result<Tensor, BatchError> {
+    if logits.device() == Device::Cpu {
+        return Ok(torch_ext::cross_entropy(logits, targets, scale)?);
+    }
+    let exact = logits.to_kind(sums(logits.kind()));
+    let (sum, index) = (exact.logsumexp([-1], true), targets.unsqueeze(1));
+    let losses = (&sum - exact.gather(1, &index, false)).squeeze_dim(1);
+    if scale != 0.0 {
+        let probabilities = (exact - sum).exp_();
+        let minus_one = Tensor::full_like(&index, -1).to_kind(probabilities.kind());
+        logits.f_copy_(&(probabilities.scatter_add(1, &index, &minus_one) * scale))?;
+    }
+    Ok(losses)
+}
+
+/// The sum of one tensor's gradients, and whose turn it is to add to it.
+struct Sum {
+    turn: Mutex<(usize, Tensor)>,
+    is_next: Condvar,
+}
+
+impl Sum {
+    fn new(tensor: &Tensor) -> Self {
+        Self { turn: Mutex::new((0, tensor.empty_like())), is_next: Condvar::new() }
+    }
+
+    fn tensor(&self) -> Tensor {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner).1.shallow_clone()
+    }
+}
+
+/// All sums while a batch is computed.
+struct Turns<'a> {
+    sums: &'a [Sum],
+    failed: AtomicBool,
+}
+
+impl Turns<'_> {
+    fn begin(&self) {
+        self.sums.iter().for_each(|sum| sum.turn.lock().unwrap_or_else(PoisonError::into_inner).0 = 0);
+    }
+
+    /// Adds the gradient of a tensor that micro-batch `number` has, after those of all micro-batches before it.
+    fn add(&self, tensor: usize, number: usize, gradient: &Tensor) -> Result<(), BatchError> {
+        let Sum { turn, is_next } = &self.sums[tensor];
+        let turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_not_yet = |turn: &mut (usize, Tensor)| turn.0 != number && !self.failed.load(Ordering::Relaxed);
+        let mut turn = is_next.wait_while(turn, is_not_yet).unwrap_or_else(PoisonError::into_inner);
+        if turn.0 != number {
+            return Err(BatchError::Abandoned);
+        }
+        let (next, sum) = &mut *turn;
+        if number == 0 {
+            sum.f_copy_(gradient)?
+        } else {
+            drop(sum.f_add_(gradient)?)
+        }
+        *next += 1;
+        is_next.notify_all();
+        Ok(())
+    }
+}
+
+/// Wakes those who wait for a turn that will not come, when a worker ends early.
+struct Abandon<'a>(&'a Turns<'a>);
+
+impl Drop for Abandon<'_> {
+    fn drop(&mut self) {
+        for sum in self.0.sums {
+            // With the lock held, nobody is between looking at the flag and waiting.
+            let _turn = sum.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            self.0.failed.store(true, Ordering::Relaxed);
+            sum.is_next.notify_all();
+        }
     }
 }

@@ -10,6 +10,7 @@
 //!
 //! Invariant: the trainer sees token ids and never text.
 
+pub mod batch;
 pub mod checkpoint;
 mod device;
 mod generate;
@@ -18,8 +19,10 @@ pub mod growth;
 mod metrics;
 mod model;
 mod optimizer;
+mod parallel;
 mod parameters;
 mod run;
+mod saving;
 mod staging;
 mod validation;
 
@@ -28,9 +31,9 @@ mod tests;
 
 pub use checkpoint::{Checkpoint, CheckpointError, RunState};
 pub use device::{NoCuda, cuda_device};
-pub use generate::{Sampling, generate, most_likely};
+pub use generate::{Sampling, generate, generate_each, most_likely};
 pub use metrics::{Event, Seconds};
-pub use model::{Masks, Model};
+pub use model::{Cache, Masks, Model, Surroundings};
 pub use optimizer::OptimizerState;
 pub use parameters::{Axis, ParameterSpec, Role, initial_tensors, parameter_specs};
 pub use run::{Outcome, TRAIN_FORMAT, TrainError, TrainJob, matmul_peak, train};

@@ -1,7 +1,8 @@
 //! `metrics.jsonl`: one object a line, told apart by `event`.
 //!
-//! The line of a checkpoint is written before the checkpoint counts, so a run that resumes from step N finds that line and cuts
-//! the log behind it: no step stands there twice, and none is missing.
+//! The line of a checkpoint stands where its state was copied, and is on the disk before the checkpoint counts. Steps that were
+//! trained while it was written stand behind that line. A run that resumes from step N finds the line and cuts the log behind it: no
+//! step stands there twice, and none is missing.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use corpus::{FileError, write_atomically};
 use serde::Serialize;
 
-use crate::gradients::LossBy;
+use crate::batch::LossBy;
 
 /// Seconds of one step by what they went to.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -25,7 +26,7 @@ pub struct Seconds {
     pub optimizer: f64,
     /// Talking to other ranks; 0 on one.
     pub communication: f64,
-    /// Writing the checkpoint before this step.
+    /// Standing still for the checkpoint before this step: until its state was copied, and an earlier one was written.
     pub checkpoint: f64,
 }
 
@@ -118,7 +119,7 @@ pub enum Event {
         /// Predicted tokens.
         n_targets: u64,
     },
-    /// A checkpoint is about to be committed.
+    /// The state is being copied and written.
     Checkpoint {
         /// Steps done.
         step: u64,
@@ -126,6 +127,17 @@ pub enum Event {
         what: String,
         /// Every so many steps, end of stage, interrupted.
         why: String,
+    },
+    /// A checkpoint counts from now on; what it replaced is gone.
+    Saved {
+        /// Steps that were done when it was copied.
+        step: u64,
+        /// Its folder.
+        what: String,
+        /// Size of its files.
+        bytes: u64,
+        /// How long it took behind training's back.
+        seconds: f64,
     },
     /// The run went on from a checkpoint.
     Resume {
@@ -171,9 +183,10 @@ impl MetricsLog {
         self.file.write_all(&line).map_err(|source| FileError::new("write", &self.path, source))
     }
 
-    /// Brings all lines to the disk, before a checkpoint counts.
-    pub(crate) fn sync(&self) -> Result<(), FileError> {
-        self.file.sync_data().map_err(|source| FileError::new("write", &self.path, source))
+    /// The open file and its path, for who brings all lines written so far to the disk.
+    pub(crate) fn handle(&self) -> Result<(File, PathBuf), FileError> {
+        let file = self.file.try_clone().map_err(|source| FileError::new("open", &self.path, source))?;
+        Ok((file, self.path.clone()))
     }
 }
 

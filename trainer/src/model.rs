@@ -1,14 +1,20 @@
 //! The FLM block: GPT-3's pre-LN transformer with biases, tanh-GELU, xPos and tied embeddings, under muP (FLM-101B, section
 //! 2.1; xPos: Sun et al., arXiv 2212.10554).
 //!
-//! Shapes: b rows, t positions, h hidden, n heads, d head size, f feed-forward units, v vocabulary.
+//! Shapes: b rows, t positions, n = b t, h hidden, a = heads x head size d, f feed-forward units, v vocabulary.
+//!
+//! A block is written twice, and the two are tested against each other: in libtorch's operations, which run everywhere and carry the
+//! masks of a growing model, and in `torch-ext`'s, which do everything between two matrix products in one pass, on the CPU. Matrix products and
+//! what lies between them compute in the [`Precision`]; the residual stream, norms, softmax and loss are kept in float32 at least.
 //!
 //! While a model grows, its new coordinates carry a mask c that rises from 0 to 1 ([`Masks`]): with c = 0 they change nothing,
 //! whatever their weights (masked structural growth, Yao et al., arXiv 2305.02869).
 
-use planner::{MuP, Shape};
+use planner::{MuP, Precision, Shape};
 use tch::{Device, Kind, Tensor};
+use torch_ext::TorchError;
 
+use crate::parallel::Parallel;
 use crate::parameters::{BLOCK_TENSORS, OUTER_TENSORS};
 
 /// Added to the variance in LayerNorm.
@@ -23,18 +29,33 @@ const XPOS_SCALE_BASE: f64 = 512.0;
 /// Keeps the slowest-decaying pair of xPos away from no decay at all.
 const XPOS_GAMMA: f64 = 0.4;
 
-/// The tensors of a model as the forward pass uses them.
+/// A model as it computes: weights in the kind of matrix products, gains and biases in that of sums.
 pub struct Model {
     shape: Shape,
     mup: MuP,
-    tensors: Vec<Tensor>,
-    rotary: Rotary,
+    parallel: Parallel,
+    /// `(v, h)`.
+    embedding: Tensor,
+    final_norm: [Tensor; 2],
+    blocks: Vec<Block>,
+    /// cos and sin of the rotary angles times the xPos scale of queries, then of keys: `(4, t, d / 2)`.
+    rotary: Tensor,
 }
 
-/// cos and sin of the rotary angles times the xPos scale of queries, and of keys; each `(t, 1, d / 2)`.
-struct Rotary {
-    query: (Tensor, Tensor),
-    key: (Tensor, Tensor),
+/// The weights of one block, in the order of [`crate::parameter_specs`] but for queries, keys and values, which are one.
+pub(crate) struct Block(pub(crate) [Tensor; N_WEIGHTS]);
+
+/// Weights of a block.
+pub(crate) const N_WEIGHTS: usize = 12;
+
+/// Places in a [`Block`].
+mod weight {
+    pub(super) const NORM: usize = 0;
+    pub(super) const QKV: usize = 2;
+    pub(super) const OUTPUT: usize = 4;
+    pub(super) const FEED_FORWARD_NORM: usize = 6;
+    pub(super) const UP: usize = 8;
+    pub(super) const DOWN: usize = 10;
 }
 
 /// Masks of the coordinates that a growth step added: 1 for old coordinates, c for new ones.
@@ -63,158 +84,447 @@ impl Masks {
     }
 }
 
+/// What the positions of some rows see of each other, and the masks of growth: the same for all blocks.
+pub struct Surroundings<'a> {
+    /// Rows that the positions are of.
+    pub n_rows: i64,
+    /// Masks while the model grows.
+    pub masks: Option<&'a Masks>,
+    /// Where positions see only their own document: 0 for what is seen, minus infinity for what is not, `(b, 1, t, t)`.
+    visible: Option<Tensor>,
+    /// Whether `torch-ext` computes.
+    is_fused: bool,
+}
+
 impl Model {
-    /// A model over `tensors`, which are those of [`crate::parameter_specs`] in that order.
+    /// A model over `tensors`, which are those of [`crate::parameter_specs`] in that order. Those whose kind is that of the precision are
+    /// used as they are, others are copied.
     ///
     /// # Panics
     /// Where their number does not fit the shape.
-    pub fn new(shape: Shape, mup: MuP, tensors: Vec<Tensor>) -> Self {
+    pub fn new(shape: Shape, mup: MuP, precision: Precision, tensors: &[Tensor]) -> Self {
         assert_eq!(
             tensors.len(),
             OUTER_TENSORS + shape.layers as usize * BLOCK_TENSORS,
             "a tensor for every parameter"
         );
-        let rotary = Rotary::new(shape.context as i64, shape.head_size() as i64, tensors[0].device());
-        Self { shape, mup, tensors, rotary }
+        let kind = kind_of(precision, tensors[0].kind());
+        let (outer, blocks) = tensors.split_at(OUTER_TENSORS);
+        let sums = sums(kind);
+        let rotary = rotary_tables(shape.context as i64, shape.head_size() as i64, sums).to_device(outer[0].device());
+        Self {
+            shape,
+            mup,
+            parallel: Parallel::default(),
+            embedding: outer[0].to_kind(kind),
+            final_norm: [outer[1].to_kind(sums), outer[2].to_kind(sums)],
+            blocks: blocks.chunks_exact(BLOCK_TENSORS).map(|tensors| Block::new(tensors, kind)).collect(),
+            rotary,
+        }
     }
 
     /// Where it computes.
     pub fn device(&self) -> Device {
-        self.tensors[0].device()
+        self.embedding.device()
     }
 
-    /// Its tensors.
-    pub fn tensors(&self) -> &[Tensor] {
-        &self.tensors
+    /// Its shape.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Blocks that this process computes.
+    pub(crate) fn n_blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
+    pub(crate) fn embedding(&self) -> &Tensor {
+        &self.embedding
+    }
+
+    pub(crate) fn final_norm(&self) -> &[Tensor; 2] {
+        &self.final_norm
+    }
+
+    pub(crate) fn weights(&self, block: usize) -> &[Tensor; N_WEIGHTS] {
+        &self.blocks[block].0
     }
 
     /// The same weights as leaves of an autograd graph of their own: what a worker thread computes gradients for.
     #[must_use]
     pub fn replica(&self) -> Self {
         let leaf = |tensor: &Tensor| tensor.detach().set_requires_grad(true);
-        Self::new(self.shape, self.mup, self.tensors.iter().map(leaf).collect())
-    }
-
-    /// The final hidden states `(b, t, h)`, scaled so that [`Model::logits`] is one matrix product. `tokens` is `(b, t)` of
-    /// integers, t at most the context.
-    pub fn hidden(&self, tokens: &Tensor, masks: Option<&Masks>) -> Tensor {
-        self.hidden_within(tokens, masks, None)
-    }
-
-    /// The same where every position attends only to those of its own document: `documents` `(b, t)` numbers the documents of each
-    /// row. Positions still count from the start of the row; scores depend on distances only.
-    pub fn hidden_within(&self, tokens: &Tensor, masks: Option<&Masks>, documents: Option<&Tensor>) -> Tensor {
-        let visible = documents.map(visible);
-        let embedded = Tensor::embedding(&self.tensors[0], tokens, -1, false, false);
-        let scaled = if self.mup.input_multiplier == 1.0 { embedded } else { embedded * self.mup.input_multiplier };
-        let mut x_bth = masked(scaled, masks.map(|masks| &masks.hidden));
-        for (index, block) in self.tensors[OUTER_TENSORS..].chunks_exact(BLOCK_TENSORS).enumerate() {
-            x_bth = self.block(block, index, &x_bth, masks, visible.as_ref());
+        Self {
+            shape: self.shape,
+            mup: self.mup,
+            parallel: self.parallel,
+            embedding: self.embedding.detach(),
+            final_norm: self.final_norm.each_ref().map(leaf),
+            blocks: self.blocks.iter().map(|block| Block(block.0.each_ref().map(leaf))).collect(),
+            rotary: self.rotary.shallow_clone(),
         }
-        let x_bth = norm(&x_bth, &self.tensors[1], &self.tensors[2], masks);
-        x_bth * (self.mup.output_multiplier / self.mup.width_ratio(&self.shape))
     }
 
-    /// Logits `(.., v)` of hidden states `(.., h)`.
-    pub fn logits(&self, hidden: &Tensor) -> Tensor {
-        hidden.linear(&self.tensors[0], None::<Tensor>)
+    /// Takes over what an update made of `tensors`, where it isn't over their memory.
+    pub(crate) fn refresh(&mut self, tensors: &[Tensor]) {
+        let copy = |to: &mut Tensor, from: &Tensor| {
+            if to.data_ptr() != from.data_ptr() {
+                to.copy_(from);
+            }
+        };
+        tch::no_grad(|| {
+            let (outer, blocks) = tensors.split_at(OUTER_TENSORS);
+            copy(&mut self.embedding, &outer[0]);
+            self.final_norm.iter_mut().zip(&outer[1..]).for_each(|(to, from)| copy(to, from));
+            for (block, tensors) in self.blocks.iter_mut().zip(blocks.chunks_exact(BLOCK_TENSORS)) {
+                for (part, joined) in JOINED {
+                    let mut from = part.iter().map(|&index| &tensors[index]);
+                    for mut to in block.0[joined].chunk(part.len() as i64, 0) {
+                        copy(&mut to, from.next().expect("a tensor for every part"));
+                    }
+                }
+            }
+        });
     }
 
-    fn block(
+    /// What is the same for all blocks that compute `n_rows` rows. `documents` `(b, t)` numbers the documents of each row; without it every
+    /// position sees all before it.
+    pub fn surroundings<'a>(
         &self,
-        tensors: &[Tensor],
-        index: usize,
-        x_bth: &Tensor,
+        n_rows: i64,
+        masks: Option<&'a Masks>,
+        documents: Option<&Tensor>,
+    ) -> Surroundings<'a> {
+        let kind = self.embedding.kind();
+        let visible = documents.map(|documents| visible(documents, kind));
+        let is_fused = self.device() == Device::Cpu && masks.is_none();
+        Surroundings { n_rows, masks, visible, is_fused }
+    }
+
+    /// The final hidden states `(n, h)`, scaled so that [`Model::logits`] is one matrix product. `tokens` is `(b, t)` of
+    /// integers, t at most the context. `documents` as for [`Model::surroundings`]; positions still count from the start of the row:
+    /// scores depend on distances only.
+    pub fn hidden(
+        &self,
+        tokens: &Tensor,
         masks: Option<&Masks>,
-        visible: Option<&Tensor>,
-    ) -> Tensor {
+        documents: Option<&Tensor>,
+    ) -> Result<Tensor, TorchError> {
+        let surroundings = self.surroundings(tokens.size()[0], masks, documents);
+        let mut x_nh = self.embed(tokens, masks);
+        for block in 0..self.blocks.len() {
+            x_nh = self.block(block, &x_nh, &surroundings)?;
+        }
+        self.last_norm(&x_nh, &surroundings)
+    }
+
+    /// The residual stream in front of the first block, `(n, h)`.
+    pub(crate) fn embed(&self, tokens: &Tensor, masks: Option<&Masks>) -> Tensor {
+        let embedded = self.embedding.index_select(0, &tokens.reshape([-1])).to_kind(sums(self.embedding.kind()));
+        let scaled = if self.mup.input_multiplier == 1.0 { embedded } else { embedded * self.mup.input_multiplier };
+        masked(scaled, masks.map(|masks| &masks.hidden))
+    }
+
+    /// From the gradient of what [`Model::embed`] gave, that of each token's row of the embedding.
+    pub(crate) fn embed_backward(&self, d_x: &Tensor, masks: Option<&Masks>) -> Tensor {
+        masked(d_x.shallow_clone(), masks.map(|masks| &masks.hidden)) * self.mup.input_multiplier
+    }
+
+    /// The norm behind the last block, scaled for [`Model::logits`], `(n, h)`.
+    pub(crate) fn last_norm(&self, x_nh: &Tensor, surroundings: &Surroundings<'_>) -> Result<Tensor, TorchError> {
+        let [gain, bias] = &self.final_norm;
+        let normed = norm(x_nh, gain, bias, surroundings)?;
+        let scale = self.mup.output_multiplier / self.mup.width_ratio(&self.shape);
+        Ok((normed * scale).to_kind(self.embedding.kind()))
+    }
+
+    /// Logits `(n, v)` of hidden states `(n, h)`.
+    pub fn logits(&self, hidden: &Tensor) -> Tensor {
+        hidden.matmul(&self.embedding.tr())
+    }
+
+    /// The final hidden states `(t, h)` of the next tokens `(1, t)` of a row, behind those that the cache has seen: those of
+    /// [`Model::hidden`] but for rounding.
+    ///
+    /// # Panics
+    /// Where the row would become longer than the context, or several tokens come at once and not first.
+    pub fn hidden_of_next(
+        &self,
+        tokens: &Tensor,
+        masks: Option<&Masks>,
+        cache: &mut Cache,
+    ) -> Result<Tensor, TorchError> {
+        let n_new = tokens.size()[1];
+        assert!(n_new == 1 || cache.n_positions == 0, "tokens come one by one, or all first");
+        assert!(cache.n_positions + n_new <= self.shape.context as i64, "a row is no longer than the context");
+        let surroundings = Surroundings { n_rows: 1, masks, visible: None, is_fused: false };
+        let mut x_nh = self.embed(tokens, masks);
+        for (index, keys_and_values) in cache.blocks.iter().enumerate() {
+            let seen = Seen { n_positions: cache.n_positions, keys_and_values };
+            x_nh = self.plain_block(index, &x_nh, &surroundings, Some(seen))?;
+        }
+        cache.n_positions += n_new;
+        self.last_norm(&x_nh, &surroundings)
+    }
+
+    /// A cache that has seen nothing.
+    pub fn cache(&self) -> Cache {
+        let Shape { heads, context, .. } = self.shape;
+        let size = [2, 1, heads as i64, context as i64, self.shape.head_size() as i64];
+        let empty = |_: &Block| Tensor::empty(size, (self.embedding.kind(), self.device()));
+        Cache { n_positions: 0, blocks: self.blocks.iter().map(empty).collect() }
+    }
+
+    /// One block: the residual stream behind it, `(n, h)`, from that in front of it.
+    pub(crate) fn block(
+        &self,
+        index: usize,
+        x_nh: &Tensor,
+        surroundings: &Surroundings<'_>,
+    ) -> Result<Tensor, TorchError> {
+        if surroundings.is_fused {
+            return self.fused_block(&self.blocks[index].0, x_nh, surroundings);
+        }
+        self.plain_block(index, x_nh, surroundings, None)
+    }
+
+    fn plain_block(
+        &self,
+        index: usize,
+        x_nh: &Tensor,
+        surroundings: &Surroundings<'_>,
+        seen: Option<Seen<'_>>,
+    ) -> Result<Tensor, TorchError> {
+        let Block(weights) = &self.blocks[index];
+        let masks = surroundings.masks;
         let branch = |out: Tensor| {
-            let out = masked(out, masks.map(|masks| &masks.hidden));
+            let out = masked(out.to_kind(x_nh.kind()), masks.map(|masks| &masks.hidden));
             match masks.map(|masks| masks.blocks[index]) {
                 Some(mask) if mask < 1.0 => out * mask,
                 _ => out,
             }
         };
-        let normed = norm(x_bth, &tensors[0], &tensors[1], masks);
-        let x_bth = x_bth + branch(self.attention(&tensors[2..10], &normed, masks, visible));
-        let normed = norm(&x_bth, &tensors[10], &tensors[11], masks);
-        let up_btf = normed.linear(&tensors[12], Some(&tensors[13]));
-        let up_btf = masked(up_btf, masks.map(|masks| &masks.feed_forward));
-        &x_bth + branch(up_btf.gelu("tanh").linear(&tensors[14], Some(&tensors[15])))
+        let tensor = &self.parallel.tensor;
+        let normed = norm(x_nh, &weights[weight::NORM], &weights[weight::NORM + 1], surroundings)?;
+        let entered = tensor.enter(normed.to_kind(weights[weight::QKV].kind()));
+        let mixed = self.attention(weights, &entered, surroundings, seen);
+        let out = tensor.leave(mixed.matmul(&weights[weight::OUTPUT].tr()));
+        let x_nh = x_nh + branch(out + &weights[weight::OUTPUT + 1]);
+        let gain = &weights[weight::FEED_FORWARD_NORM];
+        let normed = norm(&x_nh, gain, &weights[weight::FEED_FORWARD_NORM + 1], surroundings)?;
+        let up_nf = linear(
+            &tensor.enter(normed.to_kind(weights[weight::UP].kind())),
+            &weights[weight::UP],
+            &weights[weight::UP + 1],
+        );
+        let up_nf = masked(up_nf, masks.map(|masks| &masks.feed_forward));
+        let out = tensor.leave(up_nf.gelu("tanh").matmul(&weights[weight::DOWN].tr()));
+        Ok(&x_nh + branch(out + &weights[weight::DOWN + 1]))
     }
 
-    /// Causal attention over the whole row, or over what is `visible`; scores are scaled by 1 / sqrt(d), which muP leaves alone since
-    /// d is constant.
-    fn attention(&self, tensors: &[Tensor], x_bth: &Tensor, masks: Option<&Masks>, visible: Option<&Tensor>) -> Tensor {
-        let (n_rows, n_positions, _) = x_bth.size3().expect("hidden states have three axes");
-        let heads = |weight: &Tensor, bias: &Tensor| {
-            let projected = masked(x_bth.linear(weight, Some(bias)), masks.map(|masks| &masks.heads));
-            projected.view([n_rows, n_positions, self.shape.heads as i64, self.shape.head_size() as i64])
-        };
-        let query = rotate(&heads(&tensors[0], &tensors[1]), &self.rotary.query).transpose(1, 2);
-        let key = rotate(&heads(&tensors[2], &tensors[3]), &self.rotary.key).transpose(1, 2);
-        let value = heads(&tensors[4], &tensors[5]).transpose(1, 2);
-        let is_causal = visible.is_none();
+    /// The same where nothing is masked, on the CPU.
+    fn fused_block(
+        &self,
+        weights: &[Tensor; N_WEIGHTS],
+        x_nh: &Tensor,
+        surroundings: &Surroundings<'_>,
+    ) -> Result<Tensor, TorchError> {
+        let (kind, tensor) = (weights[weight::QKV].kind(), &self.parallel.tensor);
+        let norm =
+            |x: &Tensor, first: usize| torch_ext::norm(x, &weights[first], &weights[first + 1], NORM_EPSILON, kind);
+        let (x_nh, normed) = norm(x_nh, weight::NORM)?;
+        let qkv = (&weights[weight::QKV], &weights[weight::QKV + 1]);
+        let (visible, n_heads) = (surroundings.visible.as_ref(), self.shape.heads as i64);
         let mixed =
-            Tensor::scaled_dot_product_attention(&query, &key, &value, visible, 0.0, is_causal, None::<f64>, false);
-        let mixed_bth = mixed.transpose(1, 2).reshape([n_rows, n_positions, -1]);
-        mixed_bth.linear(&tensors[6], Some(&tensors[7]))
+            torch_ext::attention(&tensor.enter(normed), qkv, &self.rotary, visible, surroundings.n_rows, n_heads)?;
+        let out = tensor.leave(mixed.matmul(&weights[weight::OUTPUT].tr()));
+        let x_nh = torch_ext::residual(&x_nh, &out, &weights[weight::OUTPUT + 1])?;
+        let (x_nh, normed) = norm(&x_nh, weight::FEED_FORWARD_NORM)?;
+        let (up, down) = (&weights[weight::UP], &weights[weight::DOWN]);
+        let out = torch_ext::feed_forward(&tensor.enter(normed), up, &weights[weight::UP + 1], down)?;
+        torch_ext::residual(&x_nh, &tensor.leave(out), &weights[weight::DOWN + 1])
+    }
+
+    /// Causal attention over the whole row, or over what is visible; scores are scaled by 1 / sqrt(d), which muP leaves alone since
+    /// d is constant. `(n, a)`.
+    fn attention(
+        &self,
+        weights: &[Tensor; N_WEIGHTS],
+        x_nh: &Tensor,
+        surroundings: &Surroundings<'_>,
+        seen: Option<Seen<'_>>,
+    ) -> Tensor {
+        let (n_rows, n_heads) = (surroundings.n_rows, self.shape.heads as i64);
+        let qkv = linear(x_nh, &weights[weight::QKV], &weights[weight::QKV + 1]);
+        let qkv = qkv.view([n_rows, -1, 3, n_heads, self.shape.head_size() as i64]);
+        let heads_mask = surroundings.masks.map(|masks| masks.heads.view([n_heads, -1]));
+        let heads = |part: i64| masked(qkv.select(2, part), heads_mask.as_ref());
+        let first = seen.as_ref().map_or(0, |seen| seen.n_positions);
+        let tables = self.rotary.narrow(1, first, qkv.size()[1]);
+        let query = rotate(&heads(0), &tables.narrow(0, 0, 2)).transpose(1, 2);
+        let key = rotate(&heads(1), &tables.narrow(0, 2, 2)).transpose(1, 2);
+        let value = heads(2).transpose(1, 2);
+        let (key, value) = match seen {
+            Some(seen) => seen.and_these(&key, &value),
+            None => (key, value),
+        };
+        let visible = surroundings.visible.as_ref();
+        let (no_scale, is_causal) = (None::<f64>, visible.is_none() && query.size()[2] > 1);
+        let mixed =
+            Tensor::scaled_dot_product_attention(&query, &key, &value, visible, 0.0, is_causal, no_scale, false);
+        mixed.transpose(1, 2).reshape([x_nh.size()[0], -1])
     }
 }
 
-impl Rotary {
-    /// Tables for `n_positions` positions, in float32 from float64. xPos counts from the middle of the row, so its factors
-    /// stay near 1; the centre cancels in every score.
-    fn new(n_positions: i64, head_size: i64, device: Device) -> Self {
-        let n_pairs = head_size / 2;
-        let mut tables = [(); 4].map(|()| Vec::with_capacity((n_positions * n_pairs) as usize));
-        for position in 0..n_positions {
-            for pair in 0..n_pairs {
-                let share = pair as f64 / n_pairs as f64;
-                let angle = position as f64 * ROTARY_THETA.powf(-share);
-                let zeta =
-                    (2.0 * pair as f64 + XPOS_GAMMA * head_size as f64) / ((1.0 + XPOS_GAMMA) * head_size as f64);
-                let scale = zeta.powf((position - n_positions / 2) as f64 / XPOS_SCALE_BASE);
-                let values = [angle.cos() * scale, angle.sin() * scale, angle.cos() / scale, angle.sin() / scale];
-                tables.iter_mut().zip(values).for_each(|(table, value)| table.push(value as f32));
+/// Rotated keys, and values, of the tokens of one row that a model has seen.
+pub struct Cache {
+    /// Tokens seen.
+    n_positions: i64,
+    /// Of every block, `(2, 1, heads, context, d)`.
+    blocks: Vec<Tensor>,
+}
+
+impl Cache {
+    /// Tokens seen.
+    pub fn n_positions(&self) -> usize {
+        self.n_positions as usize
+    }
+}
+
+/// One block's part of a [`Cache`].
+struct Seen<'a> {
+    n_positions: i64,
+    keys_and_values: &'a Tensor,
+}
+
+impl Seen<'_> {
+    /// Takes in more of both, and gives all.
+    fn and_these(self, key: &Tensor, value: &Tensor) -> (Tensor, Tensor) {
+        let n_new = key.size()[2];
+        let take_in = |part: i64, new: &Tensor| {
+            let all = self.keys_and_values.get(part);
+            all.narrow(2, self.n_positions, n_new).copy_(new);
+            all.narrow(2, 0, self.n_positions + n_new)
+        };
+        (take_in(0, key), take_in(1, value))
+    }
+}
+
+/// The tensors of a block, by their number there, that are one weight, and which.
+const JOINED: [(&[usize], usize); N_WEIGHTS] = [
+    (&[0], weight::NORM),
+    (&[1], weight::NORM + 1),
+    (&[2, 4, 6], weight::QKV),
+    (&[3, 5, 7], weight::QKV + 1),
+    (&[8], weight::OUTPUT),
+    (&[9], weight::OUTPUT + 1),
+    (&[10], weight::FEED_FORWARD_NORM),
+    (&[11], weight::FEED_FORWARD_NORM + 1),
+    (&[12], weight::UP),
+    (&[13], weight::UP + 1),
+    (&[14], weight::DOWN),
+    (&[15], weight::DOWN + 1),
+];
+
+impl Block {
+    fn new(tensors: &[Tensor], kind: Kind) -> Self {
+        Self(JOINED.map(|(parts, _)| {
+            let kind = if tensors[parts[0]].dim() == 2 { kind } else { sums(kind) };
+            match parts {
+                [part] => tensors[*part].to_kind(kind),
+                parts => {
+                    let parts: Vec<&Tensor> = parts.iter().map(|&part| &tensors[part]).collect();
+                    tch::no_grad(|| Tensor::cat(&parts, 0).to_kind(kind))
+                }
             }
-        }
-        let [query_cos, query_sin, key_cos, key_sin] =
-            tables.map(|table| Tensor::from_slice(&table).view([n_positions, 1, n_pairs]).to_device(device));
-        Self { query: (query_cos, query_sin), key: (key_cos, key_sin) }
+        }))
     }
 }
 
-/// Which positions each position sees, `(b, 1, t, t)`: itself and those before it in its own document.
-fn visible(documents_bt: &Tensor) -> Tensor {
-    documents_bt.unsqueeze(2).eq_tensor(&documents_bt.unsqueeze(1)).tril(0).unsqueeze(1)
+/// Gradients of a block's weights as those of its tensors: queries, keys and values apart, in the order of [`crate::parameter_specs`].
+pub(crate) fn of_tensors(weights: &[Tensor]) -> Vec<Tensor> {
+    assert_eq!(weights.len(), N_WEIGHTS, "a gradient for every weight");
+    let mut apart: Vec<(usize, Tensor)> = Vec::with_capacity(BLOCK_TENSORS);
+    for ((parts, _), weight) in JOINED.iter().zip(weights) {
+        apart.extend(parts.iter().copied().zip(weight.chunk(parts.len() as i64, 0)));
+    }
+    apart.sort_by_key(|(index, _)| *index);
+    apart.into_iter().map(|(_, gradient)| gradient).collect()
+}
+
+/// The kind of matrix products: that of the precision, or float64 where the tensors have it (for tests).
+fn kind_of(precision: Precision, tensors: Kind) -> Kind {
+    match (precision, tensors) {
+        (_, Kind::Double) => Kind::Double,
+        (Precision::Float32, _) => Kind::Float,
+        (Precision::Bfloat16, _) => Kind::BFloat16,
+    }
+}
+
+/// The kind of the residual stream, norms and losses.
+pub(crate) fn sums(kind: Kind) -> Kind {
+    if kind == Kind::Double { Kind::Double } else { Kind::Float }
+}
+
+/// Tables for `n_positions` positions, from float64. xPos counts from the middle of the row, so its factors
+/// stay near 1; the centre cancels in every score.
+fn rotary_tables(n_positions: i64, head_size: i64, kind: Kind) -> Tensor {
+    let n_pairs = head_size / 2;
+    let mut tables = [(); 4].map(|()| Vec::with_capacity((n_positions * n_pairs) as usize));
+    for position in 0..n_positions {
+        for pair in 0..n_pairs {
+            let share = pair as f64 / n_pairs as f64;
+            let angle = position as f64 * ROTARY_THETA.powf(-share);
+            let zeta = (2.0 * pair as f64 + XPOS_GAMMA * head_size as f64) / ((1.0 + XPOS_GAMMA) * head_size as f64);
+            let scale = zeta.powf((position - n_positions / 2) as f64 / XPOS_SCALE_BASE);
+            let values = [angle.cos() * scale, angle.sin() * scale, angle.cos() / scale, angle.sin() / scale];
+            tables.iter_mut().zip(values).for_each(|(table, value)| table.push(value));
+        }
+    }
+    Tensor::from_slice(&tables.concat()).view([4, n_positions, n_pairs]).to_kind(kind)
+}
+
+/// 0 where a position sees another, itself and those before it in its own document, minus infinity elsewhere: `(b, 1, t, t)`.
+fn visible(documents_bt: &Tensor, kind: Kind) -> Tensor {
+    let seen = documents_bt.unsqueeze(2).eq_tensor(&documents_bt.unsqueeze(1)).tril(0).unsqueeze(1);
+    let zeros = seen.zeros_like().to_kind(kind);
+    zeros.masked_fill(&seen.logical_not(), f64::NEG_INFINITY)
 }
 
 fn masked(x: Tensor, mask: Option<&Tensor>) -> Tensor {
     match mask {
-        Some(mask) => x * mask,
+        Some(mask) => &x * mask.to_kind(x.kind()),
         None => x,
     }
 }
 
-/// Rotates pairs (i, i + d/2) of `x_btnd` by the angle of their position.
-fn rotate(x_btnd: &Tensor, (cos, sin): &(Tensor, Tensor)) -> Tensor {
-    let (n_positions, n_pairs) = (x_btnd.size()[1], x_btnd.size()[3] / 2);
-    let (cos, sin) = (cos.narrow(0, 0, n_positions), sin.narrow(0, 0, n_positions));
-    let (first, second) = (x_btnd.narrow(3, 0, n_pairs), x_btnd.narrow(3, n_pairs, n_pairs));
-    Tensor::cat(&[&first * &cos - &second * &sin, &second * &cos + &first * &sin], 3)
+/// The bias is added in the kind of sums.
+fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
+    (x.matmul(&weight.tr()) + bias).to_kind(x.kind())
 }
 
-/// LayerNorm over the hidden axis. With masks, mean and variance are weighted by them, so that new coordinates at mask 0 do
-/// not count (MSG, section 3).
-fn norm(x_bth: &Tensor, gain: &Tensor, bias: &Tensor, masks: Option<&Masks>) -> Tensor {
-    let Some(masks) = masks else {
-        return x_bth.layer_norm(gain.size(), Some(gain), Some(bias), NORM_EPSILON, false);
+/// Rotates pairs (i, i + d/2) of `x_btnd` by the angle of their position.
+fn rotate(x_btnd: &Tensor, tables: &Tensor) -> Tensor {
+    let (n_positions, n_pairs) = (x_btnd.size()[1], x_btnd.size()[3] / 2);
+    let table = |index: i64| tables.get(index).narrow(0, 0, n_positions).unsqueeze(1);
+    let (cos, sin) = (table(0), table(1));
+    let (first, second) = (x_btnd.narrow(3, 0, n_pairs), x_btnd.narrow(3, n_pairs, n_pairs));
+    Tensor::cat(&[&first * &cos - &second * &sin, &second * &cos + &first * &sin], 3).to_kind(x_btnd.kind())
+}
+
+/// LayerNorm over the hidden axis, in the kind of the residual stream. With masks, mean and variance are weighted by them, so that
+/// new coordinates at mask 0 do not count (MSG, section 3).
+fn norm(x_nh: &Tensor, gain: &Tensor, bias: &Tensor, surroundings: &Surroundings<'_>) -> Result<Tensor, TorchError> {
+    if surroundings.is_fused {
+        return Ok(torch_ext::norm(x_nh, gain, bias, NORM_EPSILON, x_nh.kind())?.1);
+    }
+    let Some(masks) = surroundings.masks else {
+        return Ok(x_nh.layer_norm(gain.size(), Some(gain), Some(bias), NORM_EPSILON, false));
     };
     let sum = |x: &Tensor| (x * &masks.hidden).sum_dim_intlist(-1, true, x.kind()) / masks.n_hidden;
-    let centred = x_bth - sum(x_bth);
+    let centred = x_nh - sum(x_nh);
     let variance = sum(&centred.square());
-    (centred * (variance + NORM_EPSILON).rsqrt() * gain + bias) * &masks.hidden
+    Ok((centred * (variance + NORM_EPSILON).rsqrt() * gain + bias) * &masks.hidden)
 }
 
 #[cfg(test)]
@@ -226,14 +536,14 @@ mod tests {
     #[test]
     fn scores_are_those_of_xpos() {
         let (n_positions, head_size) = (64_i64, 8_i64);
-        let rotary = Rotary::new(n_positions, head_size, Device::Cpu);
+        let tables = rotary_tables(n_positions, head_size, Kind::Float);
         let pairs = (head_size / 2) as usize;
         let query: Vec<f32> = (0..head_size).map(|i| (i as f32 * 0.7).sin()).collect();
         let key: Vec<f32> = (0..head_size).map(|i| (i as f32 * 1.3).cos()).collect();
         let everywhere =
             |values: &[f32]| Tensor::from_slice(values).view([1, 1, 1, -1]).expand([1, n_positions, 1, -1], false);
-        let queries = rotate(&everywhere(&query), &rotary.query).view([n_positions, head_size]);
-        let keys = rotate(&everywhere(&key), &rotary.key).view([n_positions, head_size]);
+        let queries = rotate(&everywhere(&query), &tables.narrow(0, 0, 2)).view([n_positions, head_size]);
+        let keys = rotate(&everywhere(&key), &tables.narrow(0, 2, 2)).view([n_positions, head_size]);
         let scores = queries.matmul(&keys.transpose(0, 1));
         for (n, m) in [(0_i64, 0_i64), (5, 2), (63, 60), (40, 3), (63, 26)] {
             let distance = (n - m) as f64;

@@ -33,17 +33,13 @@ pub(crate) fn gradient_norm(gradients: &[Tensor]) -> Result<f64, TorchError> {
 /// One update in place. `gradients` are scaled down where their `norm` is above the limit.
 pub(crate) fn update(
     tensors: &[Tensor],
-    gradients: &mut [Tensor],
+    gradients: &[Tensor],
     norm: f64,
     state: &mut OptimizerState,
     settings: &OptimizerSettings,
     (shape, mup, learning_rate): (&Shape, &MuP, f64),
 ) -> Result<(), TorchError> {
-    if norm > settings.clip {
-        for gradient in gradients.iter_mut() {
-            let _ = gradient.g_mul_scalar_(settings.clip / norm);
-        }
-    }
+    let divisor = (norm / settings.clip).max(1.0);
     state.step += 1;
     let ratio = mup.width_ratio(shape);
     let roles: Vec<Role> = parameter_specs(shape).into_iter().map(|spec| spec.role).collect();
@@ -63,7 +59,7 @@ pub(crate) fn update(
         let parameters: Vec<&Tensor> = members.iter().map(|&index| &tensors[index]).collect();
         let gradients: Vec<&Tensor> = members.iter().map(|&index| &gradients[index]).collect();
         let OptimizerSettings { beta1, beta2, epsilon, .. } = *settings;
-        let step = AdamW { learning_rate, beta1, beta2, weight_decay, epsilon, step: state.step };
+        let step = AdamW { learning_rate, beta1, beta2, weight_decay, epsilon, step: state.step, divisor };
         adamw_step(&parameters, &gradients, &moments.iter().collect::<Vec<_>>(), &step)?;
     }
     Ok(())

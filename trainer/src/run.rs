@@ -7,20 +7,22 @@ use std::time::Instant;
 
 use corpus::{FileEntry, FileError, Manifest, Parent, Seed, Settings};
 use loader::{LoadError, Loader, LoaderSettings, Prefetch};
-use planner::{Batch as Batches, OptimizerSettings, RunPlan, StagePlan};
+use planner::{Batch as Batches, OptimizerSettings, Precision, Recompute, RunPlan, StagePlan};
 use tch::{Cuda, Device, Kind, Tensor};
 use thiserror::Error;
 
+use crate::batch::{Batch, load_batch};
 use crate::checkpoint::{
-    Checkpoint, CheckpointError, MaskState, RunState, checkpoint_folder, list_checkpoints, load, remove_others, save,
+    Checkpoint, CheckpointError, MaskState, RunState, checkpoint_folder, list_checkpoints, load, remove_others,
 };
 use crate::device::{device_name, n_workers};
-use crate::gradients::{Batch, BatchError, BatchResult, MaskSettings, load_batch, run_batch};
+use crate::gradients::{BatchError, BatchResult, MaskSettings, Workers, run_batch};
 use crate::growth::grow;
 use crate::metrics::{Event, MetricsLog, Seconds};
-use crate::model::{Masks, Model};
+use crate::model::Masks;
 use crate::optimizer::{OptimizerState, gradient_norm, update};
 use crate::parameters::initial_tensors;
+use crate::saving::{Keep, Saved, Saver};
 use crate::validation::validate;
 
 /// Version of what `checkpoints/manifest.json` describes.
@@ -40,6 +42,10 @@ pub struct TrainJob<'a> {
     pub plan: &'a RunPlan,
     /// Optimizer.
     pub optimizer: OptimizerSettings,
+    /// What matrix products compute in.
+    pub precision: Precision,
+    /// What is computed twice to save memory; changes no bit.
+    pub recompute: Recompute,
     /// Packed rows of each stage, in order.
     pub packed: Vec<PathBuf>,
     /// Held-out rows.
@@ -168,9 +174,11 @@ struct Trainer<'a> {
     log: MetricsLog,
     watch: &'a mut dyn FnMut(&Event),
     checkpoint: Checkpoint,
-    replicas: Vec<Model>,
+    workers: Workers,
     /// The batches of all steps to come, loaded one ahead of the one that is computed.
     batches: Prefetch<Batch, BatchError>,
+    saver: Saver,
+    /// How long training stood still for checkpoints since the last step.
     checkpoint_seconds: f64,
 }
 
@@ -188,10 +196,11 @@ impl<'a> Trainer<'a> {
         let resumed = newest.as_ref().map(|checkpoint| checkpoint.state.step);
         let log = MetricsLog::open(job.out, resumed)?;
         let checkpoint = newest.unwrap_or_else(|| first_checkpoint(job)).to_device(job.device);
-        let (replicas, checkpoint_seconds) = (Vec::new(), 0.0);
+        let workers = make_workers(job, &checkpoint);
         let batches = prefetch(job, rows, checkpoint.state.position);
-        let mut trainer = Self { job, held_out, log, watch, checkpoint, replicas, batches, checkpoint_seconds };
-        trainer.make_replicas();
+        let saver = Saver::new(&job.out.join("checkpoints"), kept_checkpoints(job));
+        let checkpoint_seconds = 0.0;
+        let mut trainer = Self { job, held_out, log, watch, checkpoint, workers, batches, saver, checkpoint_seconds };
         if let Some(step) = resumed {
             let what = checkpoint_folder(Path::new("checkpoints"), step).display().to_string();
             trainer.emit(Event::Resume { step, what, why: "the run was started again".to_owned() })?;
@@ -208,15 +217,6 @@ impl<'a> Trainer<'a> {
         self.log.write(&event)?;
         (self.watch)(&event);
         Ok(())
-    }
-
-    /// The workers' views of the weights; they share memory with the tensors that the optimizer updates.
-    fn make_replicas(&mut self) {
-        let state = &self.checkpoint.state;
-        let tensors = self.checkpoint.tensors.iter().map(Tensor::shallow_clone).collect();
-        let model = Model::new(state.shape, state.mup, tensors);
-        let n_workers = n_workers(self.job.device, self.job.n_threads);
-        self.replicas = (0..n_workers).map(|_| model.replica()).collect();
     }
 
     /// Masks of the next step of stage `index`.
@@ -251,7 +251,7 @@ impl<'a> Trainer<'a> {
         (state.stage, state.shape) = (index, new);
         state.parents = parents_until(self.job, index);
         let stage_from = std::mem::replace(&mut state.stage_name, stage.name.clone());
-        self.make_replicas();
+        self.workers = make_workers(self.job, &self.checkpoint);
         let (logits_after, loss_after) = self.fixed_batch(self.masks(index))?;
         let max_logit_diff = (logits_after - logits_before).abs().max().double_value(&[]);
         let step = self.checkpoint.state.step;
@@ -275,28 +275,33 @@ impl<'a> Trainer<'a> {
         Err(TrainError::NotPreserved { stage: stage.name.clone(), logit_diff: max_logit_diff, loss_jump })
     }
 
-    /// Logits `(b, t, v)` and mean loss on the first held-out rows.
+    /// Logits `(n, v)` and mean loss on the first held-out rows.
     fn fixed_batch(&mut self, masks: MaskSettings) -> Result<(Tensor, f64), TrainError> {
         let state = &self.checkpoint.state;
         let (shape, step) = (state.shape, state.step);
         let failed = |source| batch_error(step, source);
         let (n_rows, device) = (self.held_out.n_rows().min(8), self.job.device);
         let batch = load_batch(&self.held_out, 0, n_rows, n_rows, shape.context, device).map_err(failed)?;
-        let result = run_batch(&batch, &mut self.replicas[..1], &shape, masks, false).map_err(failed)?;
+        // In float32 whatever the run computes in: what is measured is growth, not rounding.
+        let model = (shape, state.mup);
+        let mut worker = Workers::new(&self.checkpoint.tensors, model, Precision::Float32, Recompute::None, 1);
+        let result = run_batch(&batch, &mut worker, masks, false).map_err(failed)?;
         let block = self.held_out.blocks(0, n_rows)?.swap_remove(0);
         let n_rows = block.n_rows();
         let rows = torch_ext::rows_tensor(block, n_rows).map_err(|error| failed(error.into()))?.to_device(device);
         let masks = masks.map(|(old, c)| Masks::new(&old, &shape, c, device));
-        let model = &self.replicas[0];
-        let logits =
-            tch::no_grad(|| model.logits(&model.hidden(&rows.narrow(1, 0, shape.context as i64), masks.as_ref())));
-        Ok((logits, result.loss))
+        let model = self.checkpoint.model();
+        let tokens = rows.narrow(1, 0, shape.context as i64);
+        let hidden = tch::no_grad(|| model.hidden(&tokens, masks.as_ref(), None));
+        Ok((model.logits(&hidden.map_err(|error| failed(error.into()))?), result.loss))
     }
 
     fn train_stage(&mut self, index: usize, peak_flops: f64) -> Result<Outcome, TrainError> {
         let stage = &self.job.plan.stages[index];
         let end = stage.first_step + stage.n_steps;
         while self.checkpoint.state.step < end {
+            let saved = self.saver.look()?;
+            self.tell_saved(saved)?;
             self.train_step(index, peak_flops)?;
             let step = self.checkpoint.state.step;
             if step == end || step.is_multiple_of(self.job.validate_every) {
@@ -305,8 +310,10 @@ impl<'a> Trainer<'a> {
             let stopping = self.job.stop.load(Ordering::Relaxed);
             if step == end {
                 self.save(index, "end of stage")?;
+                self.wait_until_saved()?;
             } else if stopping {
                 self.save(index, "interrupted")?;
+                self.wait_until_saved()?;
             } else if step.is_multiple_of(self.job.checkpoint_every) {
                 self.save(index, "every so many steps")?;
             }
@@ -323,7 +330,7 @@ impl<'a> Trainer<'a> {
         let step = self.checkpoint.state.step;
         let masks = self.masks(index);
         let failed = |source| batch_error(step, source);
-        let (mut result, data) = self.run_batch(stage, masks).map_err(failed)?;
+        let (result, data) = self.run_batch(masks).map_err(failed)?;
         let update_start = Instant::now();
         let norm = gradient_norm(&result.gradients).map_err(|error| failed(error.into()))?;
         if !result.loss.is_finite() || !norm.is_finite() {
@@ -332,14 +339,16 @@ impl<'a> Trainer<'a> {
         }
         let tokens_after = (step - stage.first_step + 1) * stage.batch_tokens();
         let learning_rate = stage.learning_rate.at(tokens_after, stage.n_tokens());
+        let copied = self.wait_until_copied();
         let Checkpoint { tensors, optimizer, state } = &mut self.checkpoint;
         let scales = (&stage.shape, &self.job.plan.mup, learning_rate);
-        update(tensors, &mut result.gradients, norm, optimizer, &self.job.optimizer, scales)
+        update(tensors, &result.gradients, norm, optimizer, &self.job.optimizer, scales)
             .map_err(|error| failed(error.into()))?;
+        self.workers.refresh(tensors);
         state.step += 1;
         state.position += stage.batch.rows;
         state.tokens += stage.batch_tokens();
-        let seconds = start.elapsed().as_secs_f64();
+        let seconds = start.elapsed().as_secs_f64() - copied;
         let model_flops_per_s = (stage.batch_tokens() * stage.shape.flops_per_token()) as f64 / seconds;
         let event = Event::Step {
             step: state.step,
@@ -357,7 +366,7 @@ impl<'a> Trainer<'a> {
                 data,
                 forward: result.seconds_forward,
                 backward: result.seconds_backward,
-                optimizer: update_start.elapsed().as_secs_f64(),
+                optimizer: update_start.elapsed().as_secs_f64() - copied,
                 communication: 0.0,
                 checkpoint: std::mem::take(&mut self.checkpoint_seconds),
             },
@@ -366,7 +375,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// Computes the batch of the next step. Also gives the time spent waiting for its rows.
-    fn run_batch(&mut self, stage: &StagePlan, masks: MaskSettings) -> Result<(BatchResult, f64), BatchError> {
+    fn run_batch(&mut self, masks: MaskSettings) -> Result<(BatchResult, f64), BatchError> {
         let start = Instant::now();
         let step = self.checkpoint.state.step;
         let watch = &mut *self.watch;
@@ -376,7 +385,7 @@ impl<'a> Trainer<'a> {
         });
         let batch = batch.expect("there is a batch for every step")?;
         let data = start.elapsed().as_secs_f64();
-        let result = run_batch(&batch, &mut self.replicas, &stage.shape, masks, true)?;
+        let result = run_batch(&batch, &mut self.workers, masks, true)?;
         Ok((result, data))
     }
 
@@ -385,9 +394,8 @@ impl<'a> Trainer<'a> {
         let masks = self.masks(index);
         let (step, tokens) = (self.checkpoint.state.step, self.checkpoint.state.tokens);
         let micro_rows = stage.batch.micro_rows;
-        let validations =
-            validate(&self.held_out, &mut self.replicas, &stage.shape, masks, micro_rows, &self.job.token_bytes)
-                .map_err(|source| batch_error(step, source))?;
+        let validations = validate(&self.held_out, &mut self.workers, masks, micro_rows, &self.job.token_bytes)
+            .map_err(|source| batch_error(step, source))?;
         for validation in validations {
             self.emit(Event::Validation {
                 step,
@@ -403,21 +411,50 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
+    /// Begins to save the state; what was begun before must be done first.
     fn save(&mut self, index: usize, why: &str) -> Result<(), TrainError> {
+        self.wait_until_saved()?;
         let start = Instant::now();
         let masks = self.masks(index);
         let state = &mut self.checkpoint.state;
         state.masks = masks.map(|(from, value)| MaskState { from, value });
         let step = state.step;
-        let checkpoints = self.job.out.join("checkpoints");
         let what = checkpoint_folder(Path::new("checkpoints"), step).display().to_string();
         self.emit(Event::Checkpoint { step, what, why: why.to_owned() })?;
-        self.log.sync()?;
-        save(&checkpoints, &self.checkpoint)?;
-        remove_others(&checkpoints, &kept_steps(self.job, &list_checkpoints(&checkpoints)))?;
-        self.checkpoint_seconds = start.elapsed().as_secs_f64();
+        let (log, log_path) = self.log.handle()?;
+        self.saver.begin(&self.checkpoint, log, log_path);
+        self.checkpoint_seconds += start.elapsed().as_secs_f64();
         Ok(())
     }
+
+    /// Waits for the copy of the state, which changes next. Gives the seconds.
+    fn wait_until_copied(&mut self) -> f64 {
+        let start = Instant::now();
+        self.saver.wait_until_copied();
+        let seconds = start.elapsed().as_secs_f64();
+        self.checkpoint_seconds += seconds;
+        seconds
+    }
+
+    fn wait_until_saved(&mut self) -> Result<(), TrainError> {
+        let start = Instant::now();
+        let saved = self.saver.wait()?;
+        self.checkpoint_seconds += start.elapsed().as_secs_f64();
+        Ok(self.tell_saved(saved)?)
+    }
+
+    fn tell_saved(&mut self, saved: Option<Saved>) -> Result<(), FileError> {
+        let Some(Saved { step, bytes, seconds }) = saved else { return Ok(()) };
+        let what = checkpoint_folder(Path::new("checkpoints"), step).display().to_string();
+        self.emit(Event::Saved { step, what, bytes, seconds })
+    }
+}
+
+/// What computes the batches of a checkpoint's model.
+fn make_workers(job: &TrainJob<'_>, checkpoint: &Checkpoint) -> Workers {
+    let model = (checkpoint.state.shape, checkpoint.state.mup);
+    let n_workers = n_workers(job.device, job.n_threads);
+    Workers::new(&checkpoint.tensors, model, job.precision, job.recompute, n_workers)
 }
 
 /// The batches of all steps from the one that begins at `position` on.
@@ -450,10 +487,9 @@ fn batch_error(step: u64, source: BatchError) -> TrainError {
 }
 
 /// The last few checkpoints, and the last of every stage.
-fn kept_steps(job: &TrainJob<'_>, steps: &[u64]) -> Vec<u64> {
-    let is_stage_end = |step: &u64| job.plan.stages.iter().any(|stage| stage.first_step + stage.n_steps == *step);
-    let newest = steps.iter().rev().take(job.keep_last.max(1));
-    newest.chain(steps.iter().filter(|step| is_stage_end(step))).copied().collect()
+fn kept_checkpoints(job: &TrainJob<'_>) -> Keep {
+    let stage_ends = job.plan.stages.iter().map(|stage| stage.first_step + stage.n_steps).collect();
+    Keep { last: job.keep_last, stage_ends }
 }
 
 /// The newest checkpoint that was trained on the rows that lie there now; those that saw other rows are removed. Rows may have

@@ -5,10 +5,14 @@ use std::sync::atomic::AtomicBool;
 
 use corpus::{DocId, Kind as DocumentKind, Manifest, PackedWriter, Seed, Segment, Settings, Span};
 use loader::{Loader, LoaderSettings};
-use planner::{Batch, Growth, LearningRate, MuP, Operator, OptimizerSettings, RunPlan, Shape, StageRequest, plan};
+use planner::{
+    Batch, Growth, LearningRate, MuP, Operator, OptimizerSettings, Precision, Recompute, RunPlan, Shape, StageRequest,
+    plan,
+};
 use tch::{Kind, Tensor};
 
-use crate::gradients::{load_batch, run_batch};
+use crate::batch::load_batch;
+use crate::gradients::{Workers, run_batch};
 use crate::growth::grow;
 use crate::staging::{Inputs, Staged};
 use crate::*;
@@ -30,7 +34,7 @@ fn two_stages() -> RunPlan {
         tokens: steps * 4 * CONTEXT,
         shape,
         batch: Batch { rows: 4, micro_rows: 1 },
-        learning_rate: LearningRate { peak: 1e-2, end: 1e-3, warmup_tokens: 2 * 4 * CONTEXT },
+        learning_rate: LearningRate::Cosine { peak: 1e-2, end: 1e-3, warmup_tokens: 2 * 4 * CONTEXT },
         growth,
     };
     let growth = Growth { operator: Operator::Masked, ramp_tokens: 4 * 4 * CONTEXT };
@@ -87,6 +91,8 @@ fn run(root: &Path, out: &str, n_threads: usize, stop_after: Option<u64>) -> (St
         checkpoint_every: 3,
         keep_last: 2,
         validate_every: 5,
+        precision: Precision::Float32,
+        recompute: Recompute::None,
         device: Device::Cpu,
         n_threads,
         stop: &stop,
@@ -183,6 +189,33 @@ fn a_checkpoint_of_another_run_or_with_a_flipped_bit_is_refused() {
     assert!(matches!(checkpoint::load(&folder), Err(CheckpointError::Hash { path }) if path == file));
 }
 
+/// What is written is the copy, whatever training does meanwhile; and a copy takes the memory of the one before.
+#[test]
+fn a_copied_state_stays_what_it_was() {
+    let root = tempfile::tempdir().unwrap();
+    data(root.path());
+    run(root.path(), "out", 1, Some(4));
+    let folder = checkpoint::checkpoint_folder(&root.path().join("out/checkpoints"), 4);
+    let mut training = checkpoint::load(&folder).unwrap();
+    let copy = checkpoint::snapshot(&training, None);
+    let memory = copy.tensors[0].data_ptr();
+    training
+        .tensors
+        .iter_mut()
+        .chain(&mut training.optimizer.second)
+        .for_each(|tensor| drop(tensor.g_add_scalar_(1.0)));
+    let other = root.path().join("other");
+    checkpoint::save(&other, &copy).unwrap();
+    let hashes = |folder: &Path| {
+        let files = Manifest::read(folder).unwrap().files;
+        files.into_iter().map(|file| (file.path, file.blake3)).collect::<Vec<_>>()
+    };
+    assert_eq!(hashes(&checkpoint::checkpoint_folder(&other, 4)), hashes(&folder));
+    let copy = checkpoint::snapshot(&training, Some(copy));
+    assert_eq!(copy.tensors[0].data_ptr(), memory);
+    assert!(copy.tensors.iter().zip(&training.tensors).all(|(copy, tensor)| copy.equal(tensor)));
+}
+
 /// In float64, growing every axis alone and all at once changes no logit by more than 1e-12, with weights far from their
 /// initial values so that nothing is small by accident.
 #[test]
@@ -195,15 +228,12 @@ fn growth_preserves_the_function_in_float64() {
         let state = OptimizerState::new(&tensors);
         let (grown, _) = grow(&tensors, &state, (&old, &new), &mup(), &Seed::root(2));
         let tokens = Tensor::randint(VOCABULARY as i64, [3, CONTEXT as i64], (Kind::Int64, Device::Cpu));
-        let logits = |shape, tensors, masks: Option<&Masks>| {
-            let model = Model::new(shape, mup(), tensors);
-            model.logits(&model.hidden(&tokens, masks))
+        let logits = |shape, tensors: &[Tensor], masks: Option<&Masks>| {
+            let model = Model::new(shape, mup(), Precision::Float32, tensors);
+            tch::no_grad(|| model.logits(&model.hidden(&tokens, masks, None).unwrap()))
         };
-        let before = logits(old, tensors, None);
-        let masked = |c| {
-            let masks = Masks::new(&old, &new, c, Device::Cpu);
-            logits(new, grown.iter().map(Tensor::shallow_clone).collect(), Some(&masks))
-        };
+        let before = logits(old, &tensors, None);
+        let masked = |c| logits(new, &grown, Some(&Masks::new(&old, &new, c, Device::Cpu)));
         let difference = |after: Tensor| (after - &before).abs().max().double_value(&[]);
         let (at_zero, at_half) = (difference(masked(0.0)), difference(masked(0.5)));
         assert!(at_zero < 1e-12, "{new:?}: {at_zero:e}");
@@ -215,10 +245,10 @@ fn growth_preserves_the_function_in_float64() {
 fn masks_at_one_are_no_masks() {
     let (old, new) = (shape(2, 2, 64), shape(3, 4, 96));
     let tensors = initial_tensors(&new, &mup(), &Seed::root(1));
-    let model = Model::new(new, mup(), tensors);
+    let model = Model::new(new, mup(), Precision::Float32, &tensors);
     let tokens = Tensor::arange(CONTEXT as i64, (Kind::Int64, Device::Cpu)).unsqueeze(0);
-    let plain = model.hidden(&tokens, None);
-    let masked = model.hidden(&tokens, Some(&Masks::new(&old, &new, 1.0, Device::Cpu)));
+    let plain = model.hidden(&tokens, None, None).unwrap();
+    let masked = model.hidden(&tokens, Some(&Masks::new(&old, &new, 1.0, Device::Cpu)), None).unwrap();
     assert!((plain - masked).abs().max().double_value(&[]) < 1e-4);
 }
 
@@ -253,9 +283,8 @@ fn gradients_are_derivatives() {
         initial_tensors(&new, &mup(), &Seed::root(1)).iter().map(|tensor| tensor.to_kind(Kind::Double)).collect();
     for masks in [None, Some((old, 0.5))] {
         let loss = |tensors: &[Tensor], with_gradients| {
-            let model = Model::new(new, mup(), tensors.iter().map(Tensor::shallow_clone).collect());
-            let mut replicas = [model.replica(), model.replica()];
-            run_batch(&batch, &mut replicas, &new, masks, with_gradients).unwrap()
+            let mut workers = Workers::new(tensors, (new, mup()), Precision::Float32, Recompute::None, 2);
+            run_batch(&batch, &mut workers, masks, with_gradients).unwrap()
         };
         let gradients = loss(&tensors, true).gradients;
         for (index, gradient) in gradients.iter().enumerate() {
@@ -265,20 +294,14 @@ fn gradients_are_derivatives() {
                 let _ = weight.g_add_scalar_(by);
             };
             moved(&mut tensors, epsilon);
-            let above = exact_loss(&batch, &tensors, &new, masks);
+            let above = loss(&tensors, false).loss;
             moved(&mut tensors, -2.0 * epsilon);
-            let below = exact_loss(&batch, &tensors, &new, masks);
+            let below = loss(&tensors, false).loss;
             moved(&mut tensors, epsilon);
             let expected = (above - below) / (2.0 * epsilon);
             assert!((gradient - expected).abs() < 1e-6 + 1e-4 * expected.abs(), "{index}: {gradient} {expected}");
         }
     }
-}
-
-/// The mean loss in float64; losses leave `run_batch` as float32, too coarse for a finite difference.
-fn exact_loss(batch: &gradients::Batch, tensors: &[Tensor], shape: &Shape, masks: gradients::MaskSettings) -> f64 {
-    let model = Model::new(*shape, mup(), tensors.iter().map(Tensor::shallow_clone).collect());
-    gradients::exact_loss(batch, &model, shape, masks)
 }
 
 #[test]
@@ -295,6 +318,33 @@ fn generation_is_a_function_of_its_seed_and_greedy_is_the_argmax() {
     assert_ne!(draw(1.0, 1), draw(1.0, 2));
     assert_eq!(draw(0.0, 1), draw(0.0, 2));
     assert_eq!(most_likely(&checkpoint, &[1, 2, 3])[2], draw(0.0, 1)[0]);
+}
+
+/// With keys and values kept, token by token, what is said is what whole forward passes say, growing or not; beyond the context too.
+#[test]
+fn generation_with_a_cache_is_that_of_whole_passes() {
+    let (old, new) = (shape(2, 2, 64), shape(3, 4, 96));
+    for masks in [None, Some(Masks::new(&old, &new, 0.5, Device::Cpu))] {
+        let tensors = initial_tensors(&new, &mup(), &Seed::root(1));
+        let model = Model::new(new, mup(), Precision::Float32, &tensors);
+        let tokens: Vec<i64> = (0..CONTEXT as i64).map(|index| index * index % VOCABULARY as i64).collect();
+        let row = Tensor::from_slice(&tokens).unsqueeze(0);
+        let logits = |hidden: &Tensor| tch::no_grad(|| model.logits(hidden));
+        let whole = tch::no_grad(|| logits(&model.hidden(&row, masks.as_ref(), None).unwrap()));
+        for n_first in [1, 5, CONTEXT as i64] {
+            let mut cache = model.cache();
+            let mut next = |first: i64, len: i64| {
+                tch::no_grad(|| {
+                    logits(&model.hidden_of_next(&row.narrow(1, first, len), masks.as_ref(), &mut cache).unwrap())
+                })
+            };
+            let mut parts = vec![next(0, n_first)];
+            parts.extend((n_first..CONTEXT as i64).map(|position| next(position, 1)));
+            let parts = Tensor::cat(&parts, 0);
+            assert!((&parts - &whole).abs().max().double_value(&[]) < 1e-4);
+            assert!(parts.argmax(-1, false).equal(&whole.argmax(-1, false)));
+        }
+    }
 }
 
 /// Rows as the mixer packs them for document masks: three documents side by side and padding behind them.
@@ -332,10 +382,11 @@ fn pack_documents(folder: &Path, changed: Option<usize>) -> PathBuf {
 /// Logits `(t, v)` of the one row of a packed folder, with its document masks or without.
 fn logits_of(folder: &Path, model: &Model, with_masks: bool) -> Tensor {
     let loader = Loader::open(&[folder.to_owned()], &LoaderSettings::of_context(CONTEXT as usize)).unwrap();
-    let Inputs { rows, documents, .. } = load_batch(&loader, 0, 1, 1, CONTEXT, Device::Cpu).unwrap().inputs_of_first();
+    let Inputs { rows, documents, .. } =
+        load_batch(&loader, 0, 1, 1, CONTEXT, Device::Cpu).unwrap().micro_batches[0].inputs();
     let documents = documents.filter(|_| with_masks);
     let tokens = rows.narrow(1, 0, CONTEXT as i64);
-    tch::no_grad(|| model.logits(&model.hidden_within(&tokens, None, documents.as_ref()))).squeeze_dim(0)
+    tch::no_grad(|| model.logits(&model.hidden(&tokens, None, documents.as_ref()).unwrap()))
 }
 
 /// What stands in one document of a row changes not one bit of what the model says of another one; without masks it does.
@@ -343,7 +394,7 @@ fn logits_of(folder: &Path, model: &Model, with_masks: bool) -> Tensor {
 fn documents_of_a_row_do_not_leak_into_each_other() {
     let root = tempfile::tempdir().unwrap();
     let shape = shape(3, 3, 96);
-    let model = Model::new(shape, mup(), initial_tensors(&shape, &mup(), &Seed::root(5)));
+    let model = Model::new(shape, mup(), Precision::Float32, &initial_tensors(&shape, &mup(), &Seed::root(5)));
     let before = pack_documents(&root.path().join("before"), None);
     let (masked, unmasked) = (logits_of(&before, &model, true), logits_of(&before, &model, false));
     let borders = [0, CONTEXT / 2, CONTEXT / 2 + CONTEXT / 4, CONTEXT / 2 + CONTEXT / 4 + CONTEXT / 8, CONTEXT];
@@ -360,17 +411,78 @@ fn documents_of_a_row_do_not_leak_into_each_other() {
     }
 }
 
+/// The mean loss and all gradients of a batch, by the kernels of the CPU or by libtorch's operations, which a mask of 1 asks for.
+fn loss_and_gradients(
+    batch: &batch::Batch,
+    shape: Shape,
+    tensors: &[Tensor],
+    (precision, recompute): (Precision, Recompute),
+    is_fused: bool,
+) -> (f64, Vec<Tensor>) {
+    let mut workers = Workers::new(tensors, (shape, mup()), precision, recompute, 2);
+    let masks = (!is_fused).then_some((shape, 1.0));
+    let result = run_batch(batch, &mut workers, masks, true).unwrap();
+    (result.loss, result.gradients.iter().map(Tensor::copy).collect())
+}
+
+/// Largest difference of any gradient as a share of the largest value there.
+fn furthest(found: &[Tensor], expected: &[Tensor]) -> f64 {
+    let largest = |tensor: &Tensor| tensor.abs().max().double_value(&[]);
+    found
+        .iter()
+        .zip(expected)
+        .map(|(found, expected)| largest(&(found - expected)) / largest(expected))
+        .fold(0.0, f64::max)
+}
+
+/// The kernels of the CPU against libtorch's operations: with documents apart and without, in all kinds.
+#[test]
+fn fused_blocks_are_plain_blocks() {
+    let root = tempfile::tempdir().unwrap();
+    let shape = shape(3, 3, 96);
+    let folders = [pack(&root.path().join("plain"), 4, "rows"), pack_documents(&root.path().join("documents"), None)];
+    for folder in folders {
+        let loader = Loader::open(&[folder], &LoaderSettings::of_context(CONTEXT as usize)).unwrap();
+        let batch = load_batch(&loader, 0, loader.n_rows(), 2, CONTEXT, Device::Cpu).unwrap();
+        let tensors = initial_tensors(&shape, &mup(), &Seed::root(1));
+        tch::manual_seed(5);
+        let tensors: Vec<Tensor> = tensors.iter().map(|tensor| tensor + Tensor::randn_like(tensor) * 0.1).collect();
+        let exact: Vec<Tensor> = tensors.iter().map(|tensor| tensor.to_kind(Kind::Double)).collect();
+        for (tensors, precision, tolerance) in [
+            (&exact, Precision::Float32, 1e-12),
+            (&tensors, Precision::Float32, 1e-5),
+            (&tensors, Precision::Bfloat16, 0.1),
+        ] {
+            let run =
+                |recompute, is_fused| loss_and_gradients(&batch, shape, tensors, (precision, recompute), is_fused);
+            let (fused, plain) = (run(Recompute::None, true), run(Recompute::None, false));
+            assert!((fused.0 - plain.0).abs() < tolerance * plain.0, "{} {}", fused.0, plain.0);
+            let difference = furthest(&fused.1, &plain.1);
+            assert!(difference < tolerance, "{precision:?}: {difference:e}");
+            let again = run(Recompute::Blocks, true);
+            assert_eq!(again.0, fused.0);
+            assert!(
+                again.1.iter().zip(&fused.1).all(|(again, fused)| again.equal(fused)),
+                "recomputing changes no bit"
+            );
+        }
+        let exact = loss_and_gradients(&batch, shape, &tensors, (Precision::Float32, Recompute::None), true);
+        let rounded = loss_and_gradients(&batch, shape, &tensors, (Precision::Bfloat16, Recompute::None), true);
+        assert!((exact.0 - rounded.0).abs() < 0.02 * exact.0 && exact.0 != rounded.0, "{} {}", exact.0, rounded.0);
+    }
+}
+
 /// A document in the middle of a row is seen as if it stood alone: scores depend on distances, not on places.
 #[test]
 fn a_masked_document_is_as_if_it_were_alone() {
     let root = tempfile::tempdir().unwrap();
     let shape = shape(3, 3, 96);
-    let model = Model::new(shape, mup(), initial_tensors(&shape, &mup(), &Seed::root(5)));
+    let model = Model::new(shape, mup(), Precision::Float32, &initial_tensors(&shape, &mup(), &Seed::root(5)));
     let folder = pack_documents(&root.path().join("rows"), None);
     let loader = Loader::open(std::slice::from_ref(&folder), &LoaderSettings::of_context(CONTEXT as usize)).unwrap();
-    let rows = load_batch(&loader, 0, 1, 1, CONTEXT, Device::Cpu).unwrap().inputs_of_first().rows;
+    let rows = load_batch(&loader, 0, 1, 1, CONTEXT, Device::Cpu).unwrap().micro_batches[0].inputs().rows;
     let (start, len) = (CONTEXT as i64 / 2, CONTEXT as i64 / 4);
-    let alone = tch::no_grad(|| model.logits(&model.hidden(&rows.narrow(1, start, len), None))).squeeze_dim(0);
+    let alone = tch::no_grad(|| model.logits(&model.hidden(&rows.narrow(1, start, len), None, None).unwrap()));
     let packed = logits_of(&folder, &model, true).narrow(0, start, len);
     let difference = (alone - packed).abs().max().double_value(&[]);
     assert!(difference < 1e-4, "{difference}");

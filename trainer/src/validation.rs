@@ -5,12 +5,12 @@ use std::path::Path;
 
 use loader::Loader;
 use loader::LoaderSettings;
-use planner::Shape;
+use planner::{Precision, Recompute};
 
+use crate::batch::load_batch;
 use crate::checkpoint::Checkpoint;
 use crate::device::n_workers;
-use crate::gradients::{BatchError, MaskSettings, load_batch, run_batch};
-use crate::model::Model;
+use crate::gradients::{BatchError, MaskSettings, Workers, run_batch};
 
 /// Rows of one forward pass when a checkpoint is looked at from outside a run.
 const MICRO_ROWS: u64 = 8;
@@ -47,21 +47,22 @@ pub fn validate_folder(
     let shape = &checkpoint.state.shape;
     let loader = Loader::open(&[folder.to_owned()], &LoaderSettings::of_context(shape.context as usize))?;
     let n_workers = n_workers(checkpoint.device(), n_threads);
-    let mut replicas: Vec<Model> = (0..n_workers).map(|_| checkpoint.model()).collect();
-    validate(&loader, &mut replicas, shape, checkpoint.mask_settings(), MICRO_ROWS, token_bytes)
+    let model = (*shape, checkpoint.state.mup);
+    let mut workers = Workers::new(&checkpoint.tensors, model, Precision::Float32, Recompute::None, n_workers);
+    validate(&loader, &mut workers, checkpoint.mask_settings(), MICRO_ROWS, token_bytes)
 }
 
 /// Computes the loss on all rows of `loader`; a row is of one language. `token_bytes[id]` is the length of a token's text.
 pub(crate) fn validate(
     loader: &Loader,
-    replicas: &mut [Model],
-    shape: &Shape,
+    workers: &mut Workers,
     masks: MaskSettings,
     micro_rows: u64,
     token_bytes: &[u32],
 ) -> Result<Vec<Validation>, BatchError> {
-    let batch = load_batch(loader, 0, loader.n_rows(), micro_rows, shape.context, replicas[0].device())?;
-    let result = run_batch(&batch, replicas, shape, masks, false)?;
+    let (context, device) = (workers.model().shape().context, workers.model().device());
+    let batch = load_batch(loader, 0, loader.n_rows(), micro_rows, context, device)?;
+    let result = run_batch(&batch, workers, masks, false)?;
     let targets = count_targets(loader, token_bytes)?;
     let by_language = result.loss_by.language.into_iter();
     let validations = by_language.map(|(lang, loss)| {

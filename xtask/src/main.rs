@@ -16,6 +16,7 @@ mod contents;
 mod demo_corpus;
 mod equality;
 mod funnel;
+mod kills;
 mod language_table;
 mod large_corpus;
 mod near_duplicates;
@@ -23,6 +24,8 @@ mod packages;
 mod peers;
 mod setup;
 mod soak;
+#[path = "../../tests/it/tiny.rs"]
+mod tiny;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Set-up, demo, tests and checks of moso")]
@@ -56,12 +59,15 @@ enum Command {
         /// The run's folder
         out: PathBuf,
     },
-    /// The long tests: fuzz every reader, ten minutes each unless told otherwise
+    /// The long tests: fuzz every reader, ten minutes each unless told otherwise; or `soak kills`: kill training 200 times
     Soak {
         /// Minutes for each target
         #[arg(long, default_value_t = 10)]
         minutes: u64,
-        /// Targets (files of fuzz/fuzz_targets/); all, if none is named
+        /// Kills of `soak kills`
+        #[arg(long, default_value_t = 200)]
+        kills: u32,
+        /// Targets (files of fuzz/fuzz_targets/, or `kills`); all files, if none is named
         targets: Vec<String>,
     },
     /// Train the table by which ingest tells languages apart again
@@ -102,7 +108,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo => demo(&root),
         Command::Test => test(&root),
         Command::Ci => ci(&root),
-        Command::Soak { minutes, targets } => soak::soak(&root, minutes, &targets),
+        Command::Soak { kills, targets, .. } if targets == ["kills"] => kills::soak(&root, kills),
+        Command::Soak { minutes, targets, .. } => soak::soak(&root, minutes, &targets),
         Command::DemoCorpus => demo_corpus::make(&root.join("demo-corpus")),
         Command::LargeCorpus { folder, packages } => {
             let folder = folder.unwrap_or_else(|| root.join("out/large-corpus"));

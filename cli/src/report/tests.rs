@@ -19,7 +19,7 @@ fn request(name: &str, hidden: u64, grows: bool) -> StageRequest {
         tokens: 320,
         shape: Shape { layers: 1, hidden, heads: hidden / 4, ffn: 4 * hidden, vocabulary: 128, context: CONTEXT },
         batch: Batch { rows: 4, micro_rows: 4 },
-        learning_rate: LearningRate { peak: 1e-2, end: 1e-3, warmup_tokens: 32 },
+        learning_rate: LearningRate::Cosine { peak: 1e-2, end: 1e-3, warmup_tokens: 32 },
         growth: grows.then_some(Grows { operator: Operator::Masked, ramp_tokens: 64 }),
     }
 }

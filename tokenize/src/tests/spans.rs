@@ -3,7 +3,8 @@
 use corpus::Span;
 
 use super::*;
-use crate::run::encode_text;
+use crate::Labels;
+use crate::run::{encode_text, label_tokens};
 
 /// A text with some spans of it, in order and apart, that begin and end with characters.
 fn text_and_spans() -> impl Strategy<Value = (String, Vec<Span>)> {
@@ -48,4 +49,13 @@ proptest! {
         let of_tokens = encode_text(&mut Encoder::new(&SMALL), &text, None, &mut tokens);
         prop_assert_eq!((of_tokens, tokens), (None, encode(&SMALL, &text)));
     }
+}
+
+/// The paper's emoji are two tokens of cl100k_base each, of which only the second tells them apart; a reserved label is one.
+#[test]
+fn labels_are_reserved_ids_or_emoji() {
+    assert_eq!(label_tokens(&CL100K, Labels::Reserved), [vec![100_257], vec![100_258]]);
+    assert_eq!(label_tokens(&CL100K, Labels::Emoji), [vec![76_460, 94], vec![76_460, 230]]);
+    let small = label_tokens(&SMALL, Labels::Emoji).map(|tokens| String::from_utf8(decode(&SMALL, &tokens)).unwrap());
+    assert_eq!(small, ["\u{1f621}", "\u{1f608}"]);
 }
