@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use corpus::{DocId, Kind, Manifest, PackedWriter, Seed, Segment, Settings};
 use loader::LoaderSettings;
-use planner::{Batch, LearningRate, MuP, OptimizerSettings, RunPlan, Shape, StageRequest, plan};
+use planner::{Batch, LearningRate, MuP, OptimizerSettings, Precision, Recompute, RunPlan, Shape, StageRequest, plan};
 use trainer::checkpoint::{checkpoint_folder, list_checkpoints, load, save, snapshot};
 use trainer::{Device, Event, TrainJob, train};
 
@@ -91,6 +91,8 @@ fn job<'a>(out: &'a Path, plan: &'a RunPlan, stop: &'a AtomicBool) -> Outcome<Tr
         checkpoint_every: 2,
         keep_last: 1,
         validate_every: u64::MAX,
+        precision: Precision::Float32,
+        recompute: Recompute::None,
         device: Device::Cpu,
         n_threads: 2,
         stop,

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use corpus::{DocId, Kind, Manifest, PackedWriter, Seed, Segment, Settings};
 use loader::LoaderSettings;
-use planner::{Batch, LearningRate, MuP, OptimizerSettings, RunPlan, Shape, StageRequest, plan};
+use planner::{Batch, LearningRate, MuP, OptimizerSettings, Precision, Recompute, RunPlan, Shape, StageRequest, plan};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tch::Tensor;
@@ -78,14 +78,12 @@ fn main() -> Outcome<()> {
         println!("{}", json!({}));
         return Ok(());
     }
-    if task.starts_with("bf16") {
-        return Err("the trainer computes in float32 only".into());
-    }
+    let precision = if task.starts_with("bf16") { Precision::Bfloat16 } else { Precision::Float32 };
     let contest: Contest = serde_json::from_slice(&fs::read(input)?)?;
     let out = Path::new(scratch).join("train");
     drop(fs::remove_dir_all(&out));
     fs::create_dir_all(&out)?;
-    run(&contest, &input.with_extension(""), &out)
+    run(&contest, precision, &input.with_extension(""), &out)
 }
 
 /// The widths of the contests are their own base: muP's factors are 1, and what is trained is the block that the others have.
@@ -97,7 +95,7 @@ fn plan_of(contest: &Contest) -> Outcome<RunPlan> {
         tokens: n_rows(contest) * shape.context,
         shape,
         batch: Batch { rows, micro_rows },
-        learning_rate: LearningRate { peak: learning_rate, end: learning_rate, warmup_tokens: 0 },
+        learning_rate: LearningRate::Cosine { peak: learning_rate, end: learning_rate, warmup_tokens: 0 },
         growth: None,
     };
     Ok(plan(&[stage], mup)?)
@@ -108,7 +106,7 @@ fn n_rows(contest: &Contest) -> u64 {
     (contest.n_warm + contest.n_steps + 1) * contest.rows
 }
 
-fn run(contest: &Contest, folder: &Path, out: &Path) -> Outcome<()> {
+fn run(contest: &Contest, precision: Precision, folder: &Path, out: &Path) -> Outcome<()> {
     let (plan, stop) = (plan_of(contest)?, AtomicBool::new(false));
     let packed = folder.join("packed");
     let job = TrainJob {
@@ -126,6 +124,8 @@ fn run(contest: &Contest, folder: &Path, out: &Path) -> Outcome<()> {
         checkpoint_every: u64::MAX,
         keep_last: 1,
         validate_every: u64::MAX,
+        precision,
+        recompute: Recompute::None,
         device: Device::Cpu,
         n_threads: THREADS,
         stop: &stop,
