@@ -5,6 +5,7 @@
 // holds, and stay owned by the caller.
 #include "guarded.h"
 
+#include <ATen/ops/_foreach_div.h>
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/empty.h>
@@ -30,7 +31,10 @@ int moso_fused_adamw(size_t n, at::Tensor* const* parameters, at::Tensor* const*
     auto number = at::TensorOptions(place).dtype(at::kFloat);
     std::vector<at::Tensor> s(n, at::full({}, step, number));
     std::optional<at::Tensor> divide;
-    if (divisor != 1) divide = at::full({}, divisor, number);
+    // The kernel takes the divisor in float32, which is too coarse for float64.
+    bool is_double = n > 0 && g[0].scalar_type() == at::kDouble;
+    if (divisor != 1 && is_double) g = at::_foreach_div(g, divisor);
+    if (divisor != 1 && !is_double) divide = at::full({}, divisor, number);
     at::_fused_adamw_(p, g, m, v, {}, s, learning_rate, beta1, beta2, weight_decay, epsilon, /*amsgrad=*/false,
                       /*maximize=*/false, divide);
   });

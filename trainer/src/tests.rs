@@ -1,5 +1,10 @@
 //! Growth preserves the function, gradients are derivatives, resuming is exact. Small models, quick.
 
+mod coordinates;
+mod golden;
+mod parity;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
