@@ -9,7 +9,8 @@ use ingest::{IngestConfig, RawIngest, RawSource, Source, resolve_sources};
 use loader::Verify;
 use mixer::{Mix, StageMix};
 use planner::{
-    Batch, Cost, Growth, LearningRate, MuP, Operator, OptimizerSettings, RunPlan, Shape, StageRequest, plan,
+    Batch, Cost, Growth, LearningRate, MuP, Operator, OptimizerSettings, RunPlan, Shape, SpikePolicy, Stability,
+    StageRequest, plan,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -95,6 +96,7 @@ struct RawTrain {
     context: u64,
     mup: MuP,
     optimizer: OptimizerSettings,
+    stability: Stability,
     checkpoint_every: u64,
     keep_last: usize,
     validate_every: u64,
@@ -142,6 +144,7 @@ pub(crate) struct Run {
     pub(crate) mix_memory: ByteSize,
     pub(crate) plan: RunPlan,
     pub(crate) optimizer: OptimizerSettings,
+    pub(crate) stability: Stability,
     pub(crate) checkpoint_every: u64,
     pub(crate) keep_last: usize,
     pub(crate) validate_every: u64,
@@ -165,7 +168,8 @@ impl Run {
 
     fn check(raw: RawRun, name: String, folder: &Path) -> anyhow::Result<Self> {
         let RawRun { seed, source, ingest, tokenizer, mix, stage, train, eval, report } = raw;
-        let RawTrain { context, mup, optimizer, checkpoint_every, keep_last, validate_every, verify } = train;
+        let RawTrain { context, mup, optimizer, stability, checkpoint_every, keep_last, validate_every, verify } =
+            train;
         let tokenizer = TokenizerConfig::new(tokenizer, folder).map_err(|what| anyhow!("[tokenizer] {what}"))?;
         let n_ids = tokenize::n_ids(&tokenizer).context("[tokenizer]")?;
         let vocabulary = n_ids.next_multiple_of(VOCABULARY_MULTIPLE);
@@ -177,6 +181,7 @@ impl Run {
             "[train] checkpoint_every and validate_every must be at least 1"
         );
         check_numbers(&plan, &optimizer, &eval)?;
+        check_stability(&stability)?;
         let mixes: Vec<StageMix> = mixes
             .into_iter()
             .zip(&plan.stages)
@@ -217,6 +222,7 @@ impl Run {
             mix_memory: mix.map_or(MIX_MEMORY, |mix| mix.memory),
             plan,
             optimizer,
+            stability,
             checkpoint_every,
             keep_last,
             validate_every,
@@ -248,7 +254,9 @@ impl Run {
             "tokenizer": { "tokenizer": self.tokenizer, "seed": self.seed_value, "held_out": self.eval.held_out },
             "tokenize": {},
             "mix": self.resolved_mix(),
-            "train": { "plan": self.plan, "optimizer": self.optimizer, "seed": self.seed_value },
+            "train": {
+                "plan": self.plan, "optimizer": self.optimizer, "stability": self.stability, "seed": self.seed_value,
+            },
             "eval": { "eval": self.eval, "seed": self.seed_value },
             "report": self.report,
         })
@@ -321,6 +329,29 @@ fn check_numbers(plan: &RunPlan, optimizer: &OptimizerSettings, eval: &EvalConfi
     anyhow::ensure!(eval.rows > 0, "[eval] rows must be at least 1");
     anyhow::ensure!(eval.temperature >= 0.0, "[eval] temperature must not be negative");
     anyhow::ensure!(eval.prompts.iter().all(|prompt| !prompt.is_empty()), "[eval] prompts must not be empty");
+    Ok(())
+}
+
+fn check_stability(stability: &Stability) -> anyhow::Result<()> {
+    let Stability { window, loss_sigma, norm_sigma, policy, skips_max, step_seconds_max } = *stability;
+    anyhow::ensure!(window >= 4, "[train] stability.window is {window}; it must be at least 4");
+    for (name, sigma) in [("loss_sigma", loss_sigma), ("norm_sigma", norm_sigma)] {
+        let is_above_chance = sigma >= 3.0 && sigma.is_finite();
+        anyhow::ensure!(
+            is_above_chance,
+            "[train] stability.{name} is {sigma}; below 3 it would find a spike every few steps"
+        );
+    }
+    anyhow::ensure!(
+        step_seconds_max > 0.0 && step_seconds_max.is_finite(),
+        "[train] stability.step_seconds_max is {step_seconds_max}; it must be above 0"
+    );
+    if let SpikePolicy::Rollback { batches } = policy {
+        anyhow::ensure!(
+            (1..=skips_max).contains(&batches),
+            "[train] stability.policy.rollback.batches is {batches}; it must be at least 1 and not above skips_max, {skips_max}"
+        );
+    }
     Ok(())
 }
 

@@ -66,6 +66,7 @@ unsafe extern "C" {
     ) -> c_int;
     fn moso_total_norm(n: usize, tensors: *const *const C_tensor, norm: *mut f64) -> c_int;
     fn moso_load_cuda() -> c_int;
+    fn _exit(code: c_int) -> !;
     fn moso_pinned_rows(n_rows: i64, length: i64, rows: *mut *mut C_tensor) -> c_int;
 }
 
@@ -164,6 +165,12 @@ pub fn pinned_rows(n_rows: usize, length: usize) -> Result<Tensor, TorchError> {
     check(code)?;
     // SAFETY: the callee made a new tensor and hands over its ownership.
     Ok(unsafe { Tensor::from_ptr(rows) })
+}
+
+/// Ends the process at once: libtorch's own clean-up at exit crashes where its threads still compute.
+pub fn end_process(code: i32) -> ! {
+    // SAFETY: `_exit` touches no memory of the process and does not return.
+    unsafe { _exit(code) }
 }
 
 extern "C" fn release<O>(owner: *mut c_void) {
