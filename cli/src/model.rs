@@ -49,7 +49,30 @@ pub(crate) fn show(progress: &Progress<'_>, event: &Event, cost: &Cost) {
         Event::Saved { step, bytes, seconds, .. } => {
             progress.note(&format!("step {step}: checkpoint of {} MB written in {seconds:.1} s", bytes / 1_000_000));
         }
-        Event::Checkpoint { .. } => {}
+        Event::Skip { step, why, documents, .. } => {
+            progress.note(&format!("step {step} passed over: {why} ({} documents)", documents.n_documents));
+        }
+        Event::Rollback { what, why, skipped: (first, last), .. } => {
+            progress.note(&format!("back to {what}: {why}; steps {first} to {last} will be passed over"));
+        }
+        // Told by the thread that found it.
+        Event::Stalled { .. } | Event::Checkpoint { .. } => {}
+    }
+}
+
+/// Seconds since 1970.
+#[expect(clippy::disallowed_methods, reason = "event files of TensorBoard name the time")]
+pub(crate) fn now() -> f64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+/// Ends a process whose training hangs. Nothing can be waited for: whatever hangs would be waited for too.
+pub(crate) fn end_stalled(event: &Event) {
+    if let Event::Stalled { step, what, seconds } = event {
+        eprintln!(
+            "error: training has hung for {seconds:.0} s after step {step}: {what}; the same command goes on from the last checkpoint"
+        );
+        trainer::end_process(i32::from(crate::failure::TRAINING));
     }
 }
 

@@ -10,7 +10,7 @@ use loader::Verify;
 use mixer::{Mix, StageMix};
 use planner::{
     Batch, Cost, Growth, LearningRate, MuP, Operator, OptimizerSettings, Precision, Recompute, RunPlan, Shape,
-    StageRequest, plan,
+    SpikePolicy, Stability, StageRequest, plan,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -100,6 +100,7 @@ struct RawTrain {
     /// What is computed twice to save memory. Cannot change results.
     #[serde(default)]
     recompute: Recompute,
+    stability: Stability,
     checkpoint_every: u64,
     keep_last: usize,
     validate_every: u64,
@@ -151,6 +152,7 @@ pub(crate) struct Run {
     pub(crate) precision: Precision,
     #[cfg_attr(not(feature = "torch"), expect(dead_code, reason = "only training computes"))]
     pub(crate) recompute: Recompute,
+    pub(crate) stability: Stability,
     pub(crate) checkpoint_every: u64,
     pub(crate) keep_last: usize,
     pub(crate) validate_every: u64,
@@ -180,6 +182,7 @@ impl Run {
             optimizer,
             precision,
             recompute,
+            stability,
             checkpoint_every,
             keep_last,
             validate_every,
@@ -197,6 +200,7 @@ impl Run {
             "[train] checkpoint_every and validate_every must be at least 1"
         );
         check_numbers(&plan, &optimizer, &eval)?;
+        check_stability(&stability)?;
         let mixes: Vec<StageMix> = mixes
             .into_iter()
             .zip(&plan.stages)
@@ -240,6 +244,7 @@ impl Run {
             optimizer,
             precision,
             recompute,
+            stability,
             checkpoint_every,
             keep_last,
             validate_every,
@@ -271,7 +276,10 @@ impl Run {
             "tokenizer": { "tokenizer": self.tokenizer, "seed": self.seed_value, "held_out": self.eval.held_out },
             "tokenize": { "labels": self.labels },
             "mix": self.resolved_mix(),
-            "train": { "plan": self.plan, "optimizer": self.optimizer, "precision": self.precision, "seed": self.seed_value },
+            "train": {
+                "plan": self.plan, "optimizer": self.optimizer, "precision": self.precision, "stability": self.stability,
+                "seed": self.seed_value,
+            },
             "eval": { "eval": self.eval, "seed": self.seed_value },
             "report": self.report,
         })
@@ -344,6 +352,29 @@ fn check_numbers(plan: &RunPlan, optimizer: &OptimizerSettings, eval: &EvalConfi
     anyhow::ensure!(eval.rows > 0, "[eval] rows must be at least 1");
     anyhow::ensure!(eval.temperature >= 0.0, "[eval] temperature must not be negative");
     anyhow::ensure!(eval.prompts.iter().all(|prompt| !prompt.is_empty()), "[eval] prompts must not be empty");
+    Ok(())
+}
+
+fn check_stability(stability: &Stability) -> anyhow::Result<()> {
+    let Stability { window, loss_sigma, norm_sigma, policy, skips_max, step_seconds_max } = *stability;
+    anyhow::ensure!(window >= 4, "[train] stability.window is {window}; it must be at least 4");
+    for (name, sigma) in [("loss_sigma", loss_sigma), ("norm_sigma", norm_sigma)] {
+        let is_above_chance = sigma >= 3.0 && sigma.is_finite();
+        anyhow::ensure!(
+            is_above_chance,
+            "[train] stability.{name} is {sigma}; below 3 it would find a spike every few steps"
+        );
+    }
+    anyhow::ensure!(
+        step_seconds_max > 0.0 && step_seconds_max.is_finite(),
+        "[train] stability.step_seconds_max is {step_seconds_max}; it must be above 0"
+    );
+    if let SpikePolicy::Rollback { batches } = policy {
+        anyhow::ensure!(
+            (1..=skips_max).contains(&batches),
+            "[train] stability.policy.rollback.batches is {batches}; it must be at least 1 and not above skips_max, {skips_max}"
+        );
+    }
     Ok(())
 }
 

@@ -5,6 +5,8 @@ use std::fmt::Write;
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+#[cfg(feature = "torch")]
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::anyhow;
@@ -315,6 +317,9 @@ impl<'a> Stages<'a> {
             seed: self.run.seed(),
             settings: self.run.settings("train"),
             parents,
+            stability: self.run.stability,
+            started: crate::model::now(),
+            stalled: Arc::new(crate::model::end_stalled),
             checkpoint_every: self.run.checkpoint_every,
             keep_last: self.run.keep_last,
             validate_every: self.run.validate_every,

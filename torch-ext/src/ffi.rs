@@ -116,6 +116,7 @@ unsafe extern "C" {
     ) -> c_int;
     fn moso_total_norm(n: usize, tensors: *const *const C_tensor, norm: *mut f64) -> c_int;
     fn moso_load_cuda() -> c_int;
+    fn _exit(code: c_int) -> !;
     fn moso_pinned_rows(n_rows: i64, length: i64, rows: *mut *mut C_tensor) -> c_int;
 }
 
@@ -308,6 +309,12 @@ fn new_tensor(make: impl FnOnce(*mut *mut C_tensor) -> c_int) -> Result<Tensor, 
     check(make(&raw mut out))?;
     // SAFETY: `make` succeeded, so it made a new tensor and hands over its ownership.
     Ok(unsafe { Tensor::from_ptr(out) })
+}
+
+/// Ends the process at once: libtorch's own clean-up at exit crashes where its threads still compute.
+pub fn end_process(code: i32) -> ! {
+    // SAFETY: `_exit` touches no memory of the process and does not return.
+    unsafe { _exit(code) }
 }
 
 extern "C" fn release<O>(owner: *mut c_void) {

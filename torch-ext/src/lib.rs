@@ -9,13 +9,14 @@
 //! - [`total_norm`]: the L2 norm of many tensors together, for gradient clipping.
 //! - [`rows_tensor`]: token rows of a mapped file as an int32 tensor, without a copy.
 //! - [`pinned_rows`]: host memory that a GPU copies from by itself.
+//! - [`end_process`]: for a process that hangs inside libtorch.
 //! - [`load_cuda`]: libtorch's CUDA half, which no linker keeps.
 
 mod ffi;
 
 pub use ffi::{
-    AdamW, Moments, TorchError, adamw_step, add_transposed_product, attention, cross_entropy, feed_forward, gradients,
-    linear, load_cuda, norm, pinned_rows, residual, rows_tensor, total_norm,
+    AdamW, Moments, TorchError, adamw_step, add_transposed_product, attention, cross_entropy, end_process,
+    feed_forward, gradients, linear, load_cuda, norm, pinned_rows, residual, rows_tensor, total_norm,
 };
 
 #[cfg(test)]

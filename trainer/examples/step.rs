@@ -12,12 +12,16 @@ use std::error::Error;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use corpus::{DocId, Kind, Manifest, PackedWriter, Seed, Segment, Settings};
 use loader::LoaderSettings;
-use planner::{Batch, LearningRate, MuP, OptimizerSettings, Precision, Recompute, RunPlan, Shape, StageRequest, plan};
+use planner::{
+    Batch, LearningRate, MuP, OptimizerSettings, Precision, Recompute, RunPlan, Shape, SpikePolicy, Stability,
+    StageRequest, plan,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tch::Tensor;
@@ -126,6 +130,17 @@ fn run(contest: &Contest, precision: Precision, folder: &Path, out: &Path) -> Ou
         validate_every: u64::MAX,
         precision,
         recompute: Recompute::None,
+        // Nothing here is unusual: the rows are random, and nobody is to be skipped.
+        stability: Stability {
+            window: 128,
+            loss_sigma: 100.0,
+            norm_sigma: 100.0,
+            policy: SpikePolicy::Stop,
+            skips_max: 0,
+            step_seconds_max: 3600.0,
+        },
+        started: 0.0,
+        stalled: Arc::new(|_| ()),
         device: Device::Cpu,
         n_threads: THREADS,
         stop: &stop,
@@ -137,7 +152,7 @@ fn run(contest: &Contest, precision: Precision, folder: &Path, out: &Path) -> Ou
             if *step == contest.n_warm + contest.n_steps {
                 println!("{}", steps.report(contest, *loss));
                 // Behind the last measured step nothing is left but to save the state.
-                std::process::exit(0);
+                torch_ext::end_process(0);
             }
         } else {
             steps.begin();

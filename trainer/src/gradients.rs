@@ -398,9 +398,9 @@ impl Turns<'_> {
         }
         let (next, sum) = &mut *turn;
         if number == 0 {
-            sum.f_copy_(gradient)?
+            sum.f_copy_(gradient)?;
         } else {
-            drop(sum.f_add_(gradient)?)
+            drop(sum.f_add_(gradient)?);
         }
         *next += 1;
         is_next.notify_all();

@@ -21,10 +21,14 @@ mod model;
 mod optimizer;
 mod parallel;
 mod parameters;
+mod resume;
 mod run;
 mod saving;
+pub mod stability;
 mod staging;
+mod tensorboard;
 mod validation;
+mod watchdog;
 
 #[cfg(test)]
 mod tests;
@@ -32,10 +36,11 @@ mod tests;
 pub use checkpoint::{Checkpoint, CheckpointError, RunState};
 pub use device::{NoCuda, cuda_device};
 pub use generate::{Sampling, generate, generate_each, most_likely};
-pub use metrics::{Event, Seconds};
+pub use metrics::{BatchDocument, Documents, Event, Seconds};
 pub use model::{Cache, Masks, Model, Surroundings};
 pub use optimizer::OptimizerState;
 pub use parameters::{Axis, ParameterSpec, Role, initial_tensors, parameter_specs};
 pub use run::{Outcome, TRAIN_FORMAT, TrainError, TrainJob, matmul_peak, train};
 pub use tch::Device;
+pub use torch_ext::end_process;
 pub use validation::{Validation, validate_folder};
