@@ -138,7 +138,9 @@ fn checkpoints(out: &Path) -> anyhow::Result<(usize, usize)> {
 }
 
 /// Hashes of the last checkpoint's files, and the loss of every step in the order of the log.
-fn outcome(out: &Path) -> anyhow::Result<(BTreeMap<String, String>, Vec<(u64, String)>)> {
+type Outcome = (BTreeMap<String, String>, Vec<(u64, String)>);
+
+fn outcome(out: &Path) -> anyhow::Result<Outcome> {
     let mut folders: Vec<PathBuf> =
         fs::read_dir(out.join("checkpoints"))?.flatten().map(|entry| entry.path()).collect();
     folders.retain(|path| path.is_dir());
