@@ -328,7 +328,8 @@ impl<'a> Stages<'a> {
             stop: self.stop,
         };
         let progress = self.console.start("train", self.run.plan.n_tokens(), "tokens");
-        match trainer::train(&job, &mut |event| crate::model::show(&progress, event, &self.run.report.cost))? {
+        let mut live = crate::model::Live::new(&self.run.plan, self.run.report.cost);
+        match trainer::train(&job, &mut |event| crate::model::show(&progress, event, &mut live))? {
             trainer::Outcome::Finished => {}
             trainer::Outcome::Interrupted => return Err(Failure::interrupted()),
         }

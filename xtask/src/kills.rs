@@ -137,16 +137,10 @@ fn checkpoints(out: &Path) -> anyhow::Result<(usize, usize)> {
     Ok((n_whole, n_partial))
 }
 
-/// How a run ended.
-#[derive(PartialEq)]
-struct Ending {
-    /// Of the last checkpoint's files.
-    hashes: BTreeMap<String, String>,
-    /// Of every step, in the order of the log.
-    losses: Vec<(u64, String)>,
-}
+/// Hashes of the last checkpoint's files, and the loss of every step in the order of the log.
+type Outcome = (BTreeMap<String, String>, Vec<(u64, String)>);
 
-fn outcome(out: &Path) -> anyhow::Result<Ending> {
+fn outcome(out: &Path) -> anyhow::Result<Outcome> {
     let mut folders: Vec<PathBuf> =
         fs::read_dir(out.join("checkpoints"))?.flatten().map(|entry| entry.path()).collect();
     folders.retain(|path| path.is_dir());
@@ -162,5 +156,5 @@ fn outcome(out: &Path) -> anyhow::Result<Ending> {
             losses.push((event["step"].as_u64().unwrap_or(0), event["loss"].to_string()));
         }
     }
-    Ok(Ending { hashes, losses })
+    Ok((hashes, losses))
 }
