@@ -207,30 +207,7 @@ impl Run {
             .map(|((name, mix), stage)| StageMix { name, n_rows: stage.n_rows(), batch_rows: stage.batch.rows, mix })
             .collect();
         let sources = resolve_sources(source, folder, seed)?;
-        for stage in &mixes {
-            anyhow::ensure!(stage.n_rows >> 31 == 0, "stage {}: {} rows are more than 2^31", stage.name, stage.n_rows);
-            stage.mix.groups().map_err(|what| anyhow!("stage {}: {what}", stage.name))?;
-            for name in stage.mix.source.keys().chain(stage.mix.source_epochs_max.keys()) {
-                let is_known = sources.iter().any(|source| source.name == *name);
-                anyhow::ensure!(
-                    is_known,
-                    "stage {}: its mix names the source {name:?}, which there is not",
-                    stage.name
-                );
-            }
-            let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-            let is_name = !stage.name.is_empty() && stage.name.bytes().all(safe) && !stage.name.starts_with('.');
-            anyhow::ensure!(
-                is_name && stage.name != mixer::VALIDATION,
-                "stage {:?}: names a folder; use letters, digits, - and _",
-                stage.name
-            );
-            anyhow::ensure!(
-                mixes.iter().filter(|other| other.name == stage.name).count() == 1,
-                "two stages are called {:?}",
-                stage.name
-            );
-        }
+        mixes.iter().try_for_each(|stage| check_mix(stage, &mixes, &sources))?;
         Ok(Self {
             name,
             seed_value: seed,
@@ -321,6 +298,29 @@ impl Run {
             _ => Settings(settings),
         }
     }
+}
+
+/// What a stage's mix must be, whatever is read.
+fn check_mix(stage: &StageMix, mixes: &[StageMix], sources: &[Source]) -> anyhow::Result<()> {
+    anyhow::ensure!(stage.n_rows >> 31 == 0, "stage {}: {} rows are more than 2^31", stage.name, stage.n_rows);
+    stage.mix.groups().map_err(|what| anyhow!("stage {}: {what}", stage.name))?;
+    for name in stage.mix.source.keys().chain(stage.mix.source_epochs_max.keys()) {
+        let is_known = sources.iter().any(|source| source.name == *name);
+        anyhow::ensure!(is_known, "stage {}: its mix names the source {name:?}, which there is not", stage.name);
+    }
+    let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let is_name = !stage.name.is_empty() && stage.name.bytes().all(safe) && !stage.name.starts_with('.');
+    anyhow::ensure!(
+        is_name && stage.name != mixer::VALIDATION,
+        "stage {:?}: names a folder; use letters, digits, - and _",
+        stage.name
+    );
+    anyhow::ensure!(
+        mixes.iter().filter(|other| other.name == stage.name).count() == 1,
+        "two stages are called {:?}",
+        stage.name
+    );
+    Ok(())
 }
 
 /// Numbers that would be accepted without a word and spoil a run.
