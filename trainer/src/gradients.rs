@@ -127,11 +127,14 @@ pub fn run_batch(
     let next = AtomicUsize::new(0);
     let job = Job { batch, next: &next, turns: &turns, masks, scale, recompute: workers.recompute };
     let n_threads = workers.workers.len();
-    let outcomes: Vec<Result<Vec<(usize, Outcome)>, BatchError>> = std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            workers.workers.iter_mut().map(|worker| scope.spawn(|| run_worker(&job, worker))).collect();
-        threads.into_iter().map(|thread| thread.join().expect("a worker returns its errors")).collect()
-    });
+    let outcomes: Vec<Result<Vec<(usize, Outcome)>, BatchError>> = match &mut workers.workers[..] {
+        // Libraries of a GPU keep plans by thread: with a new one for every batch, cuDNN planned its attention in every step.
+        [worker] if worker.model.device() != Device::Cpu => vec![run_worker(&job, worker)],
+        workers => std::thread::scope(|scope| {
+            let threads: Vec<_> = workers.iter_mut().map(|worker| scope.spawn(|| run_worker(&job, worker))).collect();
+            threads.into_iter().map(|thread| thread.join().expect("a worker returns its errors")).collect()
+        }),
+    };
     let is_consequence = |outcome: &Result<_, BatchError>| matches!(outcome, Err(BatchError::Abandoned));
     let (consequences, mut outcomes): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(is_consequence);
     outcomes.extend(consequences);
@@ -313,7 +316,7 @@ fn chunked_loss(
         let (hidden, targets) = (hidden.narrow(0, first, len), targets.narrow(0, first, len));
         let mut logits = scratch.logits.narrow(0, 0, len);
         let _ = hidden.f_matmul_out(&logits, &embedding.tr())?;
-        losses.push(cross_entropy(&mut logits, &targets, scale.unwrap_or(0.0))?);
+        losses.push(torch_ext::cross_entropy(&mut logits, &targets, scale.unwrap_or(0.0))?);
         let Some(d_hidden) = &d_hidden else { continue };
         let _ = logits.f_matmul_out(&d_hidden.narrow(0, first, len), embedding)?;
         let sum = &mut scratch.d_embedding;
@@ -337,22 +340,6 @@ impl Scratch {
             d_embedding: Tensor::empty(embedding.size(), (sums(kind), device)),
         }
     }
-}
-
-/// As [`torch_ext::cross_entropy`], on any device.
-fn cross_entropy(logits: &mut Tensor, targets: &Tensor, scale: f64) -> Result<Tensor, BatchError> {
-    if logits.device() == Device::Cpu {
-        return Ok(torch_ext::cross_entropy(logits, targets, scale)?);
-    }
-    let exact = logits.to_kind(sums(logits.kind()));
-    let (sum, index) = (exact.logsumexp([-1], true), targets.unsqueeze(1));
-    let losses = (&sum - exact.gather(1, &index, false)).squeeze_dim(1);
-    if scale != 0.0 {
-        let probabilities = (exact - sum).exp_();
-        let minus_one = Tensor::full_like(&index, -1).to_kind(probabilities.kind());
-        logits.f_copy_(&(probabilities.scatter_add(1, &index, &minus_one) * scale))?;
-    }
-    Ok(losses)
 }
 
 /// The sum of one tensor's gradients, and whose turn it is to add to it.

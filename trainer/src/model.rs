@@ -3,9 +3,9 @@
 //!
 //! Shapes: b rows, t positions, n = b t, h hidden, a = heads x head size d, f feed-forward units, v vocabulary.
 //!
-//! A block is written twice, and the two are tested against each other: in libtorch's operations, which run everywhere and carry the
-//! masks of a growing model, and in `torch-ext`'s, which do everything between two matrix products in one pass, on the CPU. Matrix products and
-//! what lies between them compute in the [`Precision`]; the residual stream, norms, softmax and loss are kept in float32 at least.
+//! A block is written twice, and the two are tested against each other: in `torch-ext`'s operations, which do everything between two matrix
+//! products in one pass, and in libtorch's, which carry the masks of a growing model. Matrix products and what lies between them compute in
+//! the [`Precision`]; the residual stream, norms, softmax and loss are kept in float32 at least.
 //!
 //! While a model grows, its new coordinates carry a mask c that rises from 0 to 1 ([`Masks`]): with c = 0 they change nothing,
 //! whatever their weights (masked structural growth, Yao et al., arXiv 2305.02869).
@@ -92,8 +92,6 @@ pub struct Surroundings<'a> {
     pub masks: Option<&'a Masks>,
     /// Where positions see only their own document: 0 for what is seen, minus infinity for what is not, `(b, 1, t, t)`.
     visible: Option<Tensor>,
-    /// Whether `torch-ext` computes.
-    is_fused: bool,
 }
 
 impl Model {
@@ -197,8 +195,7 @@ impl Model {
     ) -> Surroundings<'a> {
         let kind = self.embedding.kind();
         let visible = documents.map(|documents| visible(documents, kind));
-        let is_fused = self.device() == Device::Cpu && masks.is_none();
-        Surroundings { n_rows, masks, visible, is_fused }
+        Surroundings { n_rows, masks, visible }
     }
 
     /// The final hidden states `(n, h)`, scaled so that [`Model::logits`] is one matrix product. `tokens` is `(b, t)` of
@@ -222,18 +219,27 @@ impl Model {
     pub(crate) fn embed(&self, tokens: &Tensor, masks: Option<&Masks>) -> Tensor {
         let embedded = self.embedding.index_select(0, &tokens.reshape([-1])).to_kind(sums(self.embedding.kind()));
         let scaled = if self.mup.input_multiplier == 1.0 { embedded } else { embedded * self.mup.input_multiplier };
-        masked(scaled, masks.map(|masks| &masks.hidden))
+        match masks {
+            Some(masks) => masked(scaled, &masks.hidden),
+            None => scaled,
+        }
     }
 
     /// From the gradient of what [`Model::embed`] gave, that of each token's row of the embedding.
     pub(crate) fn embed_backward(&self, d_x: &Tensor, masks: Option<&Masks>) -> Tensor {
-        masked(d_x.shallow_clone(), masks.map(|masks| &masks.hidden)) * self.mup.input_multiplier
+        match masks {
+            Some(masks) => d_x * &masks.hidden * self.mup.input_multiplier,
+            None => d_x * self.mup.input_multiplier,
+        }
     }
 
     /// The norm behind the last block, scaled for [`Model::logits`], `(n, h)`.
     pub(crate) fn last_norm(&self, x_nh: &Tensor, surroundings: &Surroundings<'_>) -> Result<Tensor, TorchError> {
         let [gain, bias] = &self.final_norm;
-        let normed = norm(x_nh, gain, bias, surroundings)?;
+        let normed = match surroundings.masks {
+            Some(masks) => masked_norm(x_nh, gain, bias, masks),
+            None => torch_ext::norm(x_nh, gain, bias, NORM_EPSILON, x_nh.kind())?.1,
+        };
         let scale = self.mup.output_multiplier / self.mup.width_ratio(&self.shape);
         Ok((normed * scale).to_kind(self.embedding.kind()))
     }
@@ -251,35 +257,39 @@ impl Model {
         surroundings: &Surroundings<'_>,
     ) -> Result<Tensor, TorchError> {
         let Block(weights) = &self.blocks[index];
-        if surroundings.is_fused {
-            return self.fused_block(weights, x_nh, surroundings);
+        match surroundings.masks {
+            Some(masks) => self.masked_block(weights, masks.blocks[index], x_nh, (surroundings, masks)),
+            None => self.fused_block(weights, x_nh, surroundings),
         }
-        let masks = surroundings.masks;
+    }
+
+    /// The same under `masks`, its branches times `mask`.
+    fn masked_block(
+        &self,
+        weights: &[Tensor; N_WEIGHTS],
+        mask: f64,
+        x_nh: &Tensor,
+        (surroundings, masks): (&Surroundings<'_>, &Masks),
+    ) -> Result<Tensor, TorchError> {
         let branch = |out: Tensor| {
-            let out = masked(out.to_kind(x_nh.kind()), masks.map(|masks| &masks.hidden));
-            match masks.map(|masks| masks.blocks[index]) {
-                Some(mask) if mask < 1.0 => out * mask,
-                _ => out,
-            }
+            let out = masked(out.to_kind(x_nh.kind()), &masks.hidden);
+            if mask < 1.0 { out * mask } else { out }
         };
         let tensor = &self.parallel.tensor;
-        let normed = norm(x_nh, &weights[weight::NORM], &weights[weight::NORM + 1], surroundings)?;
-        let mixed = self.attention(weights, &tensor.enter(normed.to_kind(weights[weight::QKV].kind())), surroundings);
+        let normed = masked_norm(x_nh, &weights[weight::NORM], &weights[weight::NORM + 1], masks);
+        let normed = tensor.enter(normed.to_kind(weights[weight::QKV].kind()));
+        let mixed = self.masked_attention(weights, &normed, (surroundings, masks));
         let out = tensor.leave(mixed.matmul(&weights[weight::OUTPUT].tr()));
         let x_nh = x_nh + branch(out + &weights[weight::OUTPUT + 1]);
         let gain = &weights[weight::FEED_FORWARD_NORM];
-        let normed = norm(&x_nh, gain, &weights[weight::FEED_FORWARD_NORM + 1], surroundings)?;
-        let up_nf = linear(
-            &tensor.enter(normed.to_kind(weights[weight::UP].kind())),
-            &weights[weight::UP],
-            &weights[weight::UP + 1],
-        );
-        let up_nf = masked(up_nf, masks.map(|masks| &masks.feed_forward));
+        let normed = masked_norm(&x_nh, gain, &weights[weight::FEED_FORWARD_NORM + 1], masks);
+        let normed = tensor.enter(normed.to_kind(weights[weight::UP].kind()));
+        let up_nf = masked(linear(&normed, &weights[weight::UP], &weights[weight::UP + 1]), &masks.feed_forward);
         let out = tensor.leave(up_nf.gelu("tanh").matmul(&weights[weight::DOWN].tr()));
         Ok(&x_nh + branch(out + &weights[weight::DOWN + 1]))
     }
 
-    /// The same where nothing is masked, on the CPU.
+    /// The same where nothing is masked.
     fn fused_block(
         &self,
         weights: &[Tensor; N_WEIGHTS],
@@ -302,14 +312,19 @@ impl Model {
         torch_ext::residual(&x_nh, &tensor.leave(out), &weights[weight::DOWN + 1])
     }
 
-    /// Causal attention over the whole row, or over what is visible; scores are scaled by 1 / sqrt(d), which muP leaves alone since
-    /// d is constant. `(n, a)`.
-    fn attention(&self, weights: &[Tensor; N_WEIGHTS], x_nh: &Tensor, surroundings: &Surroundings<'_>) -> Tensor {
+    /// Causal attention over the whole row, or over what is visible, under masks; scores are scaled by 1 / sqrt(d), which muP leaves alone
+    /// since d is constant. `(n, a)`.
+    fn masked_attention(
+        &self,
+        weights: &[Tensor; N_WEIGHTS],
+        x_nh: &Tensor,
+        (surroundings, masks): (&Surroundings<'_>, &Masks),
+    ) -> Tensor {
         let (n_rows, n_heads) = (surroundings.n_rows, self.shape.heads as i64);
         let qkv = linear(x_nh, &weights[weight::QKV], &weights[weight::QKV + 1]);
         let qkv = qkv.view([n_rows, -1, 3, n_heads, self.shape.head_size() as i64]);
-        let heads_mask = surroundings.masks.map(|masks| masks.heads.view([n_heads, -1]));
-        let heads = |part: i64| masked(qkv.select(2, part), heads_mask.as_ref());
+        let heads_mask = masks.heads.view([n_heads, -1]);
+        let heads = |part: i64| masked(qkv.select(2, part), &heads_mask);
         let query = rotate(&heads(0), &self.rotary.narrow(0, 0, 2)).transpose(1, 2);
         let key = rotate(&heads(1), &self.rotary.narrow(0, 2, 2)).transpose(1, 2);
         let value = heads(2).transpose(1, 2);
@@ -402,11 +417,8 @@ fn visible(documents_bt: &Tensor, kind: Kind) -> Tensor {
     zeros.masked_fill(&seen.logical_not(), f64::NEG_INFINITY)
 }
 
-fn masked(x: Tensor, mask: Option<&Tensor>) -> Tensor {
-    match mask {
-        Some(mask) => &x * mask.to_kind(x.kind()),
-        None => x,
-    }
+fn masked(x: Tensor, mask: &Tensor) -> Tensor {
+    &x * mask.to_kind(x.kind())
 }
 
 /// The bias is added in the kind of sums.
@@ -423,19 +435,13 @@ fn rotate(x_btnd: &Tensor, tables: &Tensor) -> Tensor {
     Tensor::cat(&[&first * &cos - &second * &sin, &second * &cos + &first * &sin], 3).to_kind(x_btnd.kind())
 }
 
-/// LayerNorm over the hidden axis, in the kind of the residual stream. With masks, mean and variance are weighted by them, so that
-/// new coordinates at mask 0 do not count (MSG, section 3).
-fn norm(x_nh: &Tensor, gain: &Tensor, bias: &Tensor, surroundings: &Surroundings<'_>) -> Result<Tensor, TorchError> {
-    if surroundings.is_fused {
-        return Ok(torch_ext::norm(x_nh, gain, bias, NORM_EPSILON, x_nh.kind())?.1);
-    }
-    let Some(masks) = surroundings.masks else {
-        return Ok(x_nh.layer_norm(gain.size(), Some(gain), Some(bias), NORM_EPSILON, false));
-    };
+/// LayerNorm over the hidden axis, in the kind of the residual stream, with mean and variance weighted by the masks, so that new
+/// coordinates at mask 0 do not count (MSG, section 3).
+fn masked_norm(x_nh: &Tensor, gain: &Tensor, bias: &Tensor, masks: &Masks) -> Tensor {
     let sum = |x: &Tensor| (x * &masks.hidden).sum_dim_intlist(-1, true, x.kind()) / masks.n_hidden;
     let centred = x_nh - sum(x_nh);
     let variance = sum(&centred.square());
-    Ok((centred * (variance + NORM_EPSILON).rsqrt() * gain + bias) * &masks.hidden)
+    (centred * (variance + NORM_EPSILON).rsqrt() * gain + bias) * &masks.hidden
 }
 
 #[cfg(test)]
