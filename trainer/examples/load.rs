@@ -15,6 +15,8 @@
 //! ```
 #![expect(clippy::print_stdout, reason = "the result is read from there")]
 
+mod process;
+
 use std::error::Error;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -23,10 +25,11 @@ use std::time::{Duration, Instant};
 
 use corpus::{DocId, FileEntry, Kind, Manifest, PackedWriter, Segment, Settings};
 use loader::{Loader, LoaderSettings, Verify};
-use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 use tch::{Kind as Scalar, Tensor};
 use torch_ext::rows_tensor;
+
+use process::{cpu_time, field, memory_mib};
 
 /// Tokens that a row predicts.
 const CONTEXT: usize = 2048;
@@ -165,33 +168,17 @@ impl Clock {
             "cpu_seconds": cpu.as_secs_f64(),
             "wall_seconds": wall.as_secs_f64(),
             "megabytes_read": (bytes_read() - self.n_bytes_read) / 1e6,
-            "peak_mib": status("VmHWM:") / 1024.0,
-            "anonymous_mib": status("RssAnon:") / 1024.0,
+            "peak_mib": memory_mib("VmHWM:"),
+            "anonymous_mib": memory_mib("RssAnon:"),
             "version": env!("CARGO_PKG_VERSION"),
             "remark": "int32 over the mapped file",
         })
     }
 }
 
-fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec.cast_unsigned(), u32::try_from(time.tv_nsec).expect("nanoseconds of a second"))
-}
-
 /// What the process had from the disk, in bytes; 0 where the system does not say.
 fn bytes_read() -> f64 {
     field("/proc/self/io", "read_bytes:")
-}
-
-/// A figure of the process's memory in KiB; 0 where the system does not say.
-fn status(name: &str) -> f64 {
-    field("/proc/self/status", name)
-}
-
-fn field(path: &str, name: &str) -> f64 {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0.0)
 }
 
 /// Packs the documents of a token file, again and again until there are rows enough.
