@@ -2,7 +2,7 @@
 //!
 //! - [`adamw_step`]: the fused AdamW update over tensors that the caller owns. (tch's own optimizer hides its moments, so they
 //!   could be neither checkpointed nor grown.)
-//! - [`norm`], [`attention`], [`feed_forward`], [`linear`], [`residual`], [`cross_entropy`]: a transformer block and its loss on the CPU, each with its
+//! - [`norm`], [`attention`], [`feed_forward`], [`linear`], [`residual`], [`cross_entropy`]: a transformer block and its loss, each with its
 //!   gradient, everything between two matrix products in one pass.
 //! - [`add_transposed_product`]: the gradient of a matrix, summed in float32.
 //! - [`gradients`]: the gradient of a part of a computation, given that of its output.

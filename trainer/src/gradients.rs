@@ -123,11 +123,14 @@ pub fn run_batch(
     let (spare, recompute) = (&workers.spare, workers.recompute);
     let job = Job { batch, next: &next, turns: &turns, spare, masks, scale, recompute };
     let n_threads = workers.workers.len();
-    let outcomes: Vec<Result<Vec<(usize, Outcome)>, BatchError>> = std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            workers.workers.iter_mut().map(|worker| scope.spawn(|| run_worker(&job, worker))).collect();
-        threads.into_iter().map(|thread| thread.join().expect("a worker returns its errors")).collect()
-    });
+    let outcomes: Vec<Result<Vec<(usize, Outcome)>, BatchError>> = match &mut workers.workers[..] {
+        // Libraries of a GPU keep plans by thread: with a new one for every batch, cuDNN planned its attention in every step.
+        [worker] if worker.model.device() != Device::Cpu => vec![run_worker(&job, worker)],
+        workers => std::thread::scope(|scope| {
+            let threads: Vec<_> = workers.iter_mut().map(|worker| scope.spawn(|| run_worker(&job, worker))).collect();
+            threads.into_iter().map(|thread| thread.join().expect("a worker returns its errors")).collect()
+        }),
+    };
     let is_consequence = |outcome: &Result<_, BatchError>| matches!(outcome, Err(BatchError::Abandoned));
     let (consequences, mut outcomes): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(is_consequence);
     outcomes.extend(consequences);
@@ -328,7 +331,7 @@ fn chunked_loss(
         let mut logits = all_logits.narrow(0, 0, len);
         let _ = hidden.f_matmul_out(&logits, &embedding.tr())?;
         let scale = with_gradients.as_ref().map_or(0.0, |(scale, _)| *scale);
-        losses.push(cross_entropy(&mut logits, &targets, scale)?);
+        losses.push(torch_ext::cross_entropy(&mut logits, &targets, scale)?);
         let (Some(d_hidden), Some((_, d_embedding))) = (&d_hidden, &mut with_gradients) else { continue };
         let _ = logits.f_matmul_out(&d_hidden.narrow(0, first, len), embedding)?;
         torch_ext::add_transposed_product(d_embedding, &logits, &hidden, first == 0)?;
@@ -342,22 +345,6 @@ fn room_for_logits(embedding: &Tensor) -> Tensor {
     let n_rows = LOGIT_BYTES / (n_ids * kind.elt_size_in_bytes() as i64);
     let n_rows = if device == Device::Cpu { n_rows.max(LOGIT_ROWS_MIN) } else { LOGIT_ROWS_OF_GPU };
     Tensor::empty([n_rows, n_ids], (kind, device))
-}
-
-/// As [`torch_ext::cross_entropy`], on any device.
-fn cross_entropy(logits: &mut Tensor, targets: &Tensor, scale: f64) -> Result<Tensor, BatchError> {
-    if logits.device() == Device::Cpu {
-        return Ok(torch_ext::cross_entropy(logits, targets, scale)?);
-    }
-    let exact = logits.to_kind(sums(logits.kind()));
-    let (sum, index) = (exact.logsumexp([-1], true), targets.unsqueeze(1));
-    let losses = (&sum - exact.gather(1, &index, false)).squeeze_dim(1);
-    if scale != 0.0 {
-        let probabilities = (exact - sum).exp_();
-        let minus_one = Tensor::full_like(&index, -1).to_kind(probabilities.kind());
-        logits.f_copy_(&(probabilities.scatter_add(1, &index, &minus_one) * scale))?;
-    }
-    Ok(losses)
 }
 
 /// The sum of one tensor's gradients, and whose turn it is to add to it.

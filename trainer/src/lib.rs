@@ -5,8 +5,8 @@
 //! goes on to the bit after being killed anywhere.
 //!
 //! What makes the bits reproducible: weights start from streams named after their tensors; rows come in the order of the
-//! packed files; gradients of micro-batches are added in order; every libtorch call is single-threaded. What remains is the
-//! processor: another one may round differently, and on a GPU long rows give other last bits from run to run.
+//! packed files; gradients of micro-batches are added in order; every libtorch call is single-threaded, or on a GPU takes algorithms that
+//! add in a fixed order. What remains is the processor: another one may round differently.
 //!
 //! Invariant: the trainer sees token ids and never text.
 

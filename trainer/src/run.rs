@@ -255,7 +255,7 @@ impl<'a> Trainer<'a> {
             job,
             board: TensorBoard::open(job.out, checkpoint.state.step, job.started)?,
             pulse: Pulse::new(),
-            peak_flops: matmul_peak(job.device, job.n_threads),
+            peak_flops: matmul_peak(job.device, job.precision, job.n_threads),
             workers: make_workers(job, &checkpoint),
             batches: prefetch(job, Arc::clone(&rows), checkpoint.state.position),
             saver: Saver::new(&job.out.join("checkpoints"), kept_checkpoints(job)),
@@ -738,18 +738,22 @@ fn entry(folder: &Path, name: &str) -> Result<FileEntry, FileError> {
     Ok(FileEntry { path: name.to_owned(), rows: 1, bytes: metadata.len(), blake3: corpus::hash_file(&path)? })
 }
 
-/// Matrix-product peak of `n_threads` single-threaded workers at the same time in FLOP/s, float32, or of a GPU: the best of a few
-/// rounds, about a second in all. (Two hardware threads of one core share its units, so workers must be measured together.)
-pub fn matmul_peak(device: Device, n_threads: usize) -> f64 {
+/// Matrix-product peak of `n_threads` single-threaded workers at the same time in FLOP/s, or of a GPU, in the precision of the run: the best of
+/// a few rounds, about a second in all. (Two hardware threads of one core share its units, so workers must be measured together.)
+pub fn matmul_peak(device: Device, precision: Precision, n_threads: usize) -> f64 {
     const PRODUCTS: usize = 8;
     const ROUNDS: usize = 4;
     let size: i64 = if device == Device::Cpu { 1024 } else { 8192 };
+    let kind = match precision {
+        Precision::Float32 => Kind::Float,
+        Precision::Bfloat16 => Kind::BFloat16,
+    };
     let n_threads = n_workers(device, n_threads);
     let together = Barrier::new(n_threads);
     let worker = || {
         tch::set_num_threads(1);
         // Values as of any matrix: products of ones use less power, and a GPU is limited by that.
-        let a = Tensor::arange(size * size, (Kind::Float, device)).sin().view([size, size]);
+        let a = Tensor::arange(size * size, (Kind::Float, device)).sin().view([size, size]).to_kind(kind);
         let round = |_| {
             together.wait();
             let start = Instant::now();
