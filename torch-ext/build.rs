@@ -22,7 +22,7 @@ fn main() {
         .std("c++20")
         .include(libtorch.join("include"))
         .include(libtorch.join("include/torch/csrc/api/include"))
-        .files(["csrc/ext.cpp", "csrc/functions.cpp"])
+        .files(["csrc/ext.cpp", "csrc/functions.cpp", "csrc/gpu.cpp"])
         .compile("moso_torch_ext");
     // Behind what uses them, as linkers want it.
     compile_kernels("any", &[]);

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use corpus::Count;
-use planner::{Growth, LearningRate, Operator, StagePlan};
+use planner::{Growth, LearningRate, Operator, SpikePolicy, Stability, StagePlan};
 
 use crate::run_file::Run;
 
@@ -90,6 +90,7 @@ fn explain_settings(text: &mut String, run: &Run) {
         "  muP          base width {}, init std {}, input x {}, logits x {}",
         mup.base_width, mup.init_std, mup.input_multiplier, mup.output_multiplier
     );
+    explain_stability(text, &run.stability);
     let _ = writeln!(
         text,
         "  checkpoints  every {} steps and at every stage's end; the last {} and every stage's last are kept",
@@ -102,6 +103,25 @@ fn explain_settings(text: &mut String, run: &Run) {
         "  in all       {} tokens, {} steps, {grown:.2} TFLOP; the last model from scratch on as many tokens: {scratch:.2} TFLOP",
         run.plan.n_tokens(),
         run.plan.n_steps()
+    );
+}
+
+fn explain_stability(text: &mut String, stability: &Stability) {
+    let Stability { window, loss_sigma, norm_sigma, policy, skips_max, step_seconds_max } = *stability;
+    let then = match policy {
+        SpikePolicy::Skip => "is passed over".to_owned(),
+        SpikePolicy::Stop => "stops the run".to_owned(),
+        SpikePolicy::Rollback { batches } => {
+            format!("takes the run back to a checkpoint, and {batches} batches up to it are passed over")
+        }
+    };
+    let _ = writeln!(
+        text,
+        "  spikes       loss above mean + {loss_sigma} sigma or gradient norm above mean + {norm_sigma} sigma of the last {window} steps: {then}"
+    );
+    let _ = writeln!(
+        text,
+        "               more than {skips_max} in a row stop the run; so does a step that hangs for {step_seconds_max} s"
     );
 }
 

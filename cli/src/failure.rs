@@ -15,7 +15,7 @@ const RUN_FILE: u8 = 2;
 const INPUT: u8 = 3;
 const ENVIRONMENT: u8 = 4;
 #[cfg(feature = "torch")]
-const TRAINING: u8 = 5;
+pub(crate) const TRAINING: u8 = 5;
 
 /// Why the process ends, and with which code.
 #[derive(Debug)]
@@ -132,11 +132,11 @@ impl From<trainer::CheckpointError> for Failure {
 #[cfg(feature = "torch")]
 impl From<trainer::TrainError> for Failure {
     fn from(error: trainer::TrainError) -> Self {
-        use trainer::TrainError::{Batch, Checkpoint, Diverged, File, NotPreserved, OtherRun};
+        use trainer::TrainError::{Batch, Checkpoint, Diverged, File, NotPreserved, OtherRun, Spiked};
         match error {
             File(error) => error.into(),
             Checkpoint(error) => error.into(),
-            Diverged { .. } => Self { code: TRAINING, error: error.into() },
+            Diverged { .. } | Spiked { .. } => Self { code: TRAINING, error: error.into() },
             OtherRun { .. } => Self::run_file(error),
             Batch { .. } | NotPreserved { .. } => Self::bug(error),
             other => Self::input(other),

@@ -2,10 +2,12 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::anyhow;
 use corpus::{Count, FileError, Seed};
-use planner::Cost;
+use indicatif::HumanDuration;
+use planner::{Cost, RunPlan};
 use tokenize::{Encoder, StreamDecoder, TokenId, load_tokenizer};
 use trainer::checkpoint::{checkpoint_folder, list_checkpoints, load};
 use trainer::{Event, Sampling, cuda_device};
@@ -14,15 +16,52 @@ use crate::args::{Device, GenerateArguments};
 use crate::failure::Failure;
 use crate::progress::Progress;
 
+/// What the live line knows of the whole run.
+pub(crate) struct Live<'a> {
+    plan: &'a RunPlan,
+    cost: Cost,
+    /// FLOPs of the run when this process began to train, and its time then.
+    start: (f64, f64),
+}
+
+impl<'a> Live<'a> {
+    pub(crate) fn new(plan: &'a RunPlan, cost: Cost) -> Self {
+        Self { plan, cost, start: (0.0, 0.0) }
+    }
+
+    /// FLOPs of the first `tokens` of the run: a token of a later stage takes more of them.
+    fn flops(&self, mut tokens: u64) -> f64 {
+        let mut flops = 0.0;
+        for stage in &self.plan.stages {
+            let of_stage = tokens.min(stage.n_tokens());
+            flops += of_stage as f64 * stage.shape.flops_per_token() as f64;
+            tokens -= of_stage;
+        }
+        flops
+    }
+
+    /// Seconds to the end after `tokens`, as fast as since the start, with all that stood between steps.
+    fn seconds_left(&self, tokens: u64, seconds: f64) -> f64 {
+        let done = self.flops(tokens);
+        let (first, since) = self.start;
+        (self.plan.flops() - done) * (seconds - since) / (done - first).max(1.0)
+    }
+}
+
 /// Draws an event: steps move the bar, everything else stays as a line.
-pub(crate) fn show(progress: &Progress<'_>, event: &Event, cost: &Cost) {
+pub(crate) fn show(progress: &Progress<'_>, event: &Event, live: &mut Live<'_>) {
+    progress.event(event, matches!(event, Event::Step { .. }));
     match event {
         Event::Step { tokens, loss, tokens_per_s, model_flops_per_s, share_of_peak, .. } => {
+            let seconds = progress.seconds();
+            let left = live.seconds_left(*tokens, seconds);
             let message = format!(
-                "loss {loss:.3}  {tokens_per_s:.0} tokens/s  {:.0} GFLOP/s ({:.0} % of peak)  ${:.4}",
+                "loss {loss:.3}  {tokens_per_s:.0} tokens/s  {:.0} GFLOP/s ({:.0} % of peak)  {} left  ${:.4} of ${:.4}",
                 model_flops_per_s / 1e9,
                 share_of_peak * 100.0,
-                cost.usd(progress.seconds()),
+                HumanDuration(Duration::from_secs_f64(left)),
+                live.cost.usd(seconds),
+                live.cost.usd(seconds + left),
             );
             progress.set(*tokens, &message);
         }
@@ -40,16 +79,41 @@ pub(crate) fn show(progress: &Progress<'_>, event: &Event, cost: &Cost) {
             ));
         }
         Event::Resume { what, .. } => progress.note(&format!("going on from {what}")),
-        Event::Start { device, peak_flops_per_s, .. } => {
+        Event::Start { tokens, device, peak_flops_per_s, .. } => {
+            live.start = (live.flops(*tokens), progress.seconds());
             progress.note(&format!("on {device}, {:.0} GFLOP/s in matrix products", peak_flops_per_s / 1e9));
         }
         Event::Waiting { what, seconds, .. } => {
             progress.note(&format!("waiting for data since {seconds:.0} s: {what}"));
         }
-        Event::Saved { step, bytes, seconds, .. } => {
+        // What nobody could notice is in the log alone.
+        Event::Saved { step, bytes, seconds, .. } if *seconds >= 1.0 => {
             progress.note(&format!("step {step}: checkpoint of {} MB written in {seconds:.1} s", bytes / 1_000_000));
         }
-        Event::Checkpoint { .. } => {}
+        Event::Skip { step, why, documents, .. } => {
+            progress.note(&format!("step {step} passed over: {why} ({} documents)", documents.n_documents));
+        }
+        Event::Rollback { what, why, skipped: (first, last), .. } => {
+            progress.note(&format!("back to {what}: {why}; steps {first} to {last} will be passed over"));
+        }
+        // Told by the thread that found it.
+        Event::Stalled { .. } | Event::Checkpoint { .. } | Event::Saved { .. } => {}
+    }
+}
+
+/// Seconds since 1970.
+#[expect(clippy::disallowed_methods, reason = "event files of TensorBoard name the time")]
+pub(crate) fn now() -> f64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+/// Ends a process whose training hangs. Nothing can be waited for: whatever hangs would be waited for too.
+pub(crate) fn end_stalled(event: &Event) {
+    if let Event::Stalled { step, what, seconds } = event {
+        eprintln!(
+            "error: training has hung for {seconds:.0} s after step {step}: {what}; the same command goes on from the last checkpoint"
+        );
+        trainer::end_process(i32::from(crate::failure::TRAINING));
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Progress<'a> {
     bar: ProgressBar,
     start: Instant,
     last_line: Mutex<Instant>,
+    /// The message says how long it will take: the stage knows better than its position does.
+    tells_time: bool,
 }
 
 impl Console {
@@ -38,7 +40,10 @@ impl Console {
         };
         let rate = if unit == "bytes" { "{bytes_per_sec}" } else { "{per_sec}" };
         let position = if unit == "bytes" { "{bytes}/{total_bytes}" } else { "{human_pos}/{human_len}" };
-        let template = format!("{{prefix:>9}} [{{bar:28}}] {position} {unit} {rate}, {{eta}} left  {{wide_msg}}");
+        // A model that grows takes longer for a token the later it is.
+        let tells_time = stage == "train";
+        let time = if tells_time { String::new() } else { format!(" {rate}, {{eta}} left") };
+        let template = format!("{{prefix:>9}} [{{bar:28}}] {position} {unit}{time}  {{wide_msg}}");
         let style = ProgressStyle::with_template(&template).expect("the template is ours").progress_chars("=> ");
         bar.set_style(style);
         bar.set_prefix(stage);
@@ -46,7 +51,7 @@ impl Console {
             bar.set_draw_target(ProgressDrawTarget::hidden());
         }
         let now = Instant::now();
-        Progress { console: self, stage, bar, start: now, last_line: Mutex::new(now) }
+        Progress { console: self, stage, bar, start: now, last_line: Mutex::new(now), tells_time }
     }
 
     /// Lines for people, after a stage.
@@ -94,19 +99,32 @@ impl Progress<'_> {
         }
     }
 
+    /// Prints an event for machines; one of many only every few seconds.
+    #[cfg(feature = "torch")]
+    pub(crate) fn event(&self, event: &impl serde::Serialize, is_one_of_many: bool) {
+        if self.console.is_json && (!is_one_of_many || self.is_time_for_a_line()) {
+            println!("{}", json!({ "stage": self.stage, "event": event }));
+        }
+    }
+
+    fn is_time_for_a_line(&self) -> bool {
+        let Ok(mut last) = self.last_line.lock() else { return false };
+        let is_time = last.elapsed() >= LINE_EVERY;
+        if is_time {
+            *last = Instant::now();
+        }
+        is_time
+    }
+
     fn line(&self, message: &str) {
-        if self.console.is_json || self.console.is_terminal {
+        if self.console.is_json || self.console.is_terminal || !self.is_time_for_a_line() {
             return;
         }
-        let Ok(mut last) = self.last_line.lock() else { return };
-        if last.elapsed() < LINE_EVERY {
-            return;
-        }
-        *last = Instant::now();
         let position = self.bar.position();
         let share = self.bar.length().filter(|&length| length > 0).map(|length| position as f64 / length as f64);
         let elapsed = self.start.elapsed().as_secs_f64();
         match share {
+            Some(share) if self.tells_time => eprintln!("{:>9} {:>5.1} %  {message}", self.stage, share * 100.0),
             Some(share) if share > 0.0 => {
                 let left = elapsed / share - elapsed;
                 eprintln!("{:>9} {:>5.1} %  {left:>4.0} s left  {message}", self.stage, share * 100.0);

@@ -10,7 +10,7 @@ use loader::Verify;
 use mixer::{Mix, StageMix};
 use planner::{
     Batch, Cost, Growth, LearningRate, MuP, Operator, OptimizerSettings, Precision, Recompute, RunPlan, Shape,
-    StageRequest, plan,
+    SpikePolicy, Stability, StageRequest, plan,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -100,6 +100,7 @@ struct RawTrain {
     /// What is computed twice to save memory. Cannot change results.
     #[serde(default)]
     recompute: Recompute,
+    stability: Stability,
     checkpoint_every: u64,
     keep_last: usize,
     validate_every: u64,
@@ -151,6 +152,7 @@ pub(crate) struct Run {
     pub(crate) precision: Precision,
     #[cfg_attr(not(feature = "torch"), expect(dead_code, reason = "only training computes"))]
     pub(crate) recompute: Recompute,
+    pub(crate) stability: Stability,
     pub(crate) checkpoint_every: u64,
     pub(crate) keep_last: usize,
     pub(crate) validate_every: u64,
@@ -180,6 +182,7 @@ impl Run {
             optimizer,
             precision,
             recompute,
+            stability,
             checkpoint_every,
             keep_last,
             validate_every,
@@ -197,36 +200,14 @@ impl Run {
             "[train] checkpoint_every and validate_every must be at least 1"
         );
         check_numbers(&plan, &optimizer, &eval)?;
+        check_stability(&stability)?;
         let mixes: Vec<StageMix> = mixes
             .into_iter()
             .zip(&plan.stages)
             .map(|((name, mix), stage)| StageMix { name, n_rows: stage.n_rows(), batch_rows: stage.batch.rows, mix })
             .collect();
         let sources = resolve_sources(source, folder, seed)?;
-        for stage in &mixes {
-            anyhow::ensure!(stage.n_rows >> 31 == 0, "stage {}: {} rows are more than 2^31", stage.name, stage.n_rows);
-            stage.mix.groups().map_err(|what| anyhow!("stage {}: {what}", stage.name))?;
-            for name in stage.mix.source.keys().chain(stage.mix.source_epochs_max.keys()) {
-                let is_known = sources.iter().any(|source| source.name == *name);
-                anyhow::ensure!(
-                    is_known,
-                    "stage {}: its mix names the source {name:?}, which there is not",
-                    stage.name
-                );
-            }
-            let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-            let is_name = !stage.name.is_empty() && stage.name.bytes().all(safe) && !stage.name.starts_with('.');
-            anyhow::ensure!(
-                is_name && stage.name != mixer::VALIDATION,
-                "stage {:?}: names a folder; use letters, digits, - and _",
-                stage.name
-            );
-            anyhow::ensure!(
-                mixes.iter().filter(|other| other.name == stage.name).count() == 1,
-                "two stages are called {:?}",
-                stage.name
-            );
-        }
+        mixes.iter().try_for_each(|stage| check_mix(stage, &mixes, &sources))?;
         Ok(Self {
             name,
             seed_value: seed,
@@ -240,6 +221,7 @@ impl Run {
             optimizer,
             precision,
             recompute,
+            stability,
             checkpoint_every,
             keep_last,
             validate_every,
@@ -271,7 +253,10 @@ impl Run {
             "tokenizer": { "tokenizer": self.tokenizer, "seed": self.seed_value, "held_out": self.eval.held_out },
             "tokenize": { "labels": self.labels },
             "mix": self.resolved_mix(),
-            "train": { "plan": self.plan, "optimizer": self.optimizer, "precision": self.precision, "seed": self.seed_value },
+            "train": {
+                "plan": self.plan, "optimizer": self.optimizer, "precision": self.precision, "stability": self.stability,
+                "seed": self.seed_value,
+            },
             "eval": { "eval": self.eval, "seed": self.seed_value },
             "report": self.report,
         })
@@ -315,6 +300,29 @@ impl Run {
     }
 }
 
+/// What a stage's mix must be, whatever is read.
+fn check_mix(stage: &StageMix, mixes: &[StageMix], sources: &[Source]) -> anyhow::Result<()> {
+    anyhow::ensure!(stage.n_rows >> 31 == 0, "stage {}: {} rows are more than 2^31", stage.name, stage.n_rows);
+    stage.mix.groups().map_err(|what| anyhow!("stage {}: {what}", stage.name))?;
+    for name in stage.mix.source.keys().chain(stage.mix.source_epochs_max.keys()) {
+        let is_known = sources.iter().any(|source| source.name == *name);
+        anyhow::ensure!(is_known, "stage {}: its mix names the source {name:?}, which there is not", stage.name);
+    }
+    let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let is_name = !stage.name.is_empty() && stage.name.bytes().all(safe) && !stage.name.starts_with('.');
+    anyhow::ensure!(
+        is_name && stage.name != mixer::VALIDATION,
+        "stage {:?}: names a folder; use letters, digits, - and _",
+        stage.name
+    );
+    anyhow::ensure!(
+        mixes.iter().filter(|other| other.name == stage.name).count() == 1,
+        "two stages are called {:?}",
+        stage.name
+    );
+    Ok(())
+}
+
 /// Numbers that would be accepted without a word and spoil a run.
 fn check_numbers(plan: &RunPlan, optimizer: &OptimizerSettings, eval: &EvalConfig) -> anyhow::Result<()> {
     let positive = |name: &str, value: f64| {
@@ -344,6 +352,29 @@ fn check_numbers(plan: &RunPlan, optimizer: &OptimizerSettings, eval: &EvalConfi
     anyhow::ensure!(eval.rows > 0, "[eval] rows must be at least 1");
     anyhow::ensure!(eval.temperature >= 0.0, "[eval] temperature must not be negative");
     anyhow::ensure!(eval.prompts.iter().all(|prompt| !prompt.is_empty()), "[eval] prompts must not be empty");
+    Ok(())
+}
+
+fn check_stability(stability: &Stability) -> anyhow::Result<()> {
+    let Stability { window, loss_sigma, norm_sigma, policy, skips_max, step_seconds_max } = *stability;
+    anyhow::ensure!(window >= 4, "[train] stability.window is {window}; it must be at least 4");
+    for (name, sigma) in [("loss_sigma", loss_sigma), ("norm_sigma", norm_sigma)] {
+        let is_above_chance = sigma >= 3.0 && sigma.is_finite();
+        anyhow::ensure!(
+            is_above_chance,
+            "[train] stability.{name} is {sigma}; below 3 it would find a spike every few steps"
+        );
+    }
+    anyhow::ensure!(
+        step_seconds_max > 0.0 && step_seconds_max.is_finite(),
+        "[train] stability.step_seconds_max is {step_seconds_max}; it must be above 0"
+    );
+    if let SpikePolicy::Rollback { batches } = policy {
+        anyhow::ensure!(
+            (1..=skips_max).contains(&batches),
+            "[train] stability.policy.rollback.batches is {batches}; it must be at least 1 and not above skips_max, {skips_max}"
+        );
+    }
     Ok(())
 }
 

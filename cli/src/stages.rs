@@ -5,6 +5,8 @@ use std::fmt::Write;
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+#[cfg(feature = "torch")]
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::anyhow;
@@ -315,6 +317,9 @@ impl<'a> Stages<'a> {
             seed: self.run.seed(),
             settings: self.run.settings("train"),
             parents,
+            stability: self.run.stability,
+            started: crate::model::now(),
+            stalled: Arc::new(crate::model::end_stalled),
             checkpoint_every: self.run.checkpoint_every,
             keep_last: self.run.keep_last,
             validate_every: self.run.validate_every,
@@ -323,7 +328,8 @@ impl<'a> Stages<'a> {
             stop: self.stop,
         };
         let progress = self.console.start("train", self.run.plan.n_tokens(), "tokens");
-        match trainer::train(&job, &mut |event| crate::model::show(&progress, event, &self.run.report.cost))? {
+        let mut live = crate::model::Live::new(&self.run.plan, self.run.report.cost);
+        match trainer::train(&job, &mut |event| crate::model::show(&progress, event, &mut live))? {
             trainer::Outcome::Finished => {}
             trainer::Outcome::Interrupted => return Err(Failure::interrupted()),
         }

@@ -27,6 +27,8 @@ pub(crate) fn trace(arguments: &TraceArguments) -> Result<(), Failure> {
     }
     let origins = origins(out, &segments)?;
     let seen = seen(&trained, &loader, &segments, last)?;
+    let passed_over: Vec<_> = trained.skipped.range(first..=last).collect();
+    passed_over.iter().for_each(|(step, why)| say!("step {step} was passed over: {why}"));
     if first == last {
         say!("step {first}, stage {}, rows {} to {}", trained.stage_of(first)?.name, rows.start, rows.end - 1);
         segments.iter().for_each(|(row, segment)| say_piece(*row, segment, &origins, &seen));
@@ -93,7 +95,7 @@ fn seen(
     last: u64,
 ) -> Result<BTreeMap<DocId, u64>, Failure> {
     let mut seen: BTreeMap<DocId, u64> = segments.iter().map(|(_, segment)| (segment.doc, 0)).collect();
-    for step in 1..=last {
+    for step in (1..=last).filter(|step| !trained.skipped.contains_key(step)) {
         let mut here = BTreeSet::new();
         for row in trained.rows_of(step)? {
             let segments = loader.segments(row).map_err(Failure::input)?;
@@ -108,6 +110,8 @@ fn seen(
 pub(crate) struct Trained {
     stages: Vec<TrainedStage>,
     context: usize,
+    /// Steps that were passed over, or will be, and why.
+    skipped: BTreeMap<u64, String>,
 }
 
 struct TrainedStage {
@@ -121,7 +125,7 @@ struct TrainedStage {
 impl Trained {
     /// Reads the plan from the newest checkpoint.
     fn read(out: &Path) -> Result<Self, Failure> {
-        let checkpoint = newest_checkpoint(out)?;
+        let (folder, checkpoint) = newest_checkpoint(out)?;
         let settings = &checkpoint.config.0;
         let stages = settings["plan"]["stages"].as_array().context("the checkpoints name no stages");
         let stages = stages.map_err(Failure::input)?;
@@ -142,7 +146,8 @@ impl Trained {
                 );
             }
         }
-        Ok(Self { stages: stages.iter().map(stage).collect(), context: context as usize })
+        let skipped = skipped_steps(&folder.join("state.json"))?;
+        Ok(Self { stages: stages.iter().map(stage).collect(), context: context as usize, skipped })
     }
 
     fn loader(&self, out: &Path) -> Result<Loader, Failure> {
@@ -173,13 +178,22 @@ impl Trained {
     }
 }
 
-/// The manifest of the newest checkpoint.
-fn newest_checkpoint(out: &Path) -> Result<Manifest, Failure> {
+/// What a checkpoint's state says was passed over.
+fn skipped_steps(path: &Path) -> Result<BTreeMap<u64, String>, Failure> {
+    let json = fs::read(path).map_err(|source| FileError::new("read", path, source))?;
+    let state: Value =
+        serde_json::from_slice(&json).with_context(|| path.display().to_string()).map_err(Failure::input)?;
+    let skipped = state["skipped"].as_array().into_iter().flatten();
+    Ok(skipped.filter_map(|step| Some((step["step"].as_u64()?, step["why"].as_str()?.to_owned()))).collect())
+}
+
+/// The newest checkpoint and its manifest.
+fn newest_checkpoint(out: &Path) -> Result<(PathBuf, Manifest), Failure> {
     let checkpoints = out.join("checkpoints");
     let listing = fs::read_dir(&checkpoints).map_err(|source| FileError::new("list", &checkpoints, source))?;
     let mut folders: Vec<PathBuf> = listing.flatten().map(|entry| entry.path()).collect();
     folders.sort();
-    let newest = folders.iter().rev().find_map(|folder| Manifest::read(folder).ok());
+    let newest = folders.iter().rev().find_map(|folder| Some((folder.clone(), Manifest::read(folder).ok()?)));
     let newest =
         newest.ok_or_else(|| anyhow!("{} holds no checkpoint: nothing was trained yet", checkpoints.display()));
     newest.map_err(Failure::input)

@@ -17,6 +17,7 @@
 mod cost;
 mod schedule;
 mod shape;
+mod stability;
 mod stage;
 
 #[cfg(test)]
@@ -25,4 +26,5 @@ mod tests;
 pub use cost::{Cost, formula_flops};
 pub use schedule::LearningRate;
 pub use shape::{MuP, Precision, Recompute, Shape};
+pub use stability::{SpikePolicy, Stability};
 pub use stage::{Batch, Growth, Operator, OptimizerSettings, PlanError, RunPlan, StagePlan, StageRequest, plan};

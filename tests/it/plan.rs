@@ -49,6 +49,9 @@ fn what_is_wrong_with_a_run_file_is_said_with_its_line() {
     check("end = 5e-3", "end = 5e-2", &["stage small: lr.end is 0.05; it must not be above lr.peak, 0.01"]);
     check_line("schedule = \"cosine\"", "schedule = \"sine\"", &["unknown variant `sine`", "warmup-stable-decay"]);
     check_line("warmup = 5_120", "warmup = 5_120, decay = 1", &["unknown field `decay`"]);
+    check("policy = \"skip\"", "policy = { rollback = { batches = 9 } }", &["rollback.batches is 9", "skips_max, 8"]);
+    check("window = 128", "window = 3", &["stability.window is 3; it must be at least 4"]);
+    check("loss_sigma = 6.0", "loss_sigma = 0.5", &["stability.loss_sigma is 0.5"]);
     check("tensor = 1", "tensor = 2", &["stage small: parallel must be"]);
     check("name = \"medium\"", "name = \"../x\"", &["names a folder"]);
     check("ids = 1024", "ids = 100", &["train.ids 100 is too few"]);

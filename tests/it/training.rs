@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use corpus::Manifest;
+use corpus::{Manifest, PackedWriter};
 use serde_json::Value;
 
-use crate::harness::{Bench, every_flipped_byte_is_found, expect_failure, moso};
+use crate::harness::{Bench, every_flipped_byte_is_found, expect_failure, files_of, moso};
 
 /// Steps of the tiny run: 30 + 20 + 20, with mask ramps over steps 31 to 40 and 51 to 60.
 const LAST_STEP: u64 = 70;
@@ -102,11 +102,127 @@ fn ctrl_c_ends_in_a_state_that_goes_on_and_a_folder_has_one_master() {
     assert!(final_hashes(&bench.path("out")).len() > 3);
 }
 
+/// A watchdog that waits for less than a step finds a hang in every run; its patience changes no result.
+#[test]
+fn a_hang_ends_the_process_in_a_state_that_goes_on() {
+    let bench = Bench::new();
+    bench.make_rows("whole");
+    bench.copy_rows("whole", "out");
+    bench.succeed("train", "whole");
+    bench.kill_when("train", "out", |out| has_step(out, 15));
+    bench.edit("step_seconds_max = 600", "step_seconds_max = 0.001");
+    bench.fail("train", "out", 5, &["training has hung", "after step", "goes on from the last checkpoint"]);
+    let log = events(&bench.path("out"));
+    let stall = log.iter().find(|event| event["event"] == "stalled").unwrap();
+    assert!(stall["what"].as_str().unwrap().len() > 3 && stall["seconds"].as_f64().unwrap() >= 0.001, "{stall}");
+    bench.edit("step_seconds_max = 0.001", "step_seconds_max = 600");
+    bench.succeed("train", "out");
+    assert_eq!(final_hashes(&bench.path("out")), final_hashes(&bench.path("whole")));
+}
+
+/// Replaces `edit` of a JSON file that a manifest names, and what the manifest says about it.
+fn forge(folder: &Path, name: &str, edit: impl Fn(&mut Value)) {
+    let path = folder.join(name);
+    let mut value: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    edit(&mut value);
+    fs::write(&path, serde_json::to_vec_pretty(&value).unwrap()).unwrap();
+    if name != Manifest::NAME {
+        rehash(folder, name);
+    }
+}
+
+/// Makes a manifest agree with a file that was changed.
+fn rehash(folder: &Path, name: &str) {
+    let path = folder.join(name);
+    forge(folder, Manifest::NAME, |manifest| {
+        let files = manifest["files"].as_array_mut().unwrap();
+        let entry = files.iter_mut().find(|entry| entry["path"] == name).unwrap();
+        entry["blake3"] = corpus::hash_file(&path).unwrap().into();
+        entry["bytes"] = fs::metadata(&path).unwrap().len().into();
+    });
+}
+
+/// Each is refused with the file and what differs, and nothing is thrown away.
+#[test]
+fn a_checkpoint_that_is_not_what_it_should_be_is_refused() {
+    let bench = Bench::new();
+    bench.make_rows("rows");
+    bench.copy_rows("rows", "out");
+    bench.kill_when("train", "out", |out| has_step(out, 15));
+    let checkpoints = bench.path("out/checkpoints");
+    let mut folders: Vec<_> = fs::read_dir(&checkpoints).unwrap().map(|entry| entry.unwrap().path()).collect();
+    folders.retain(|folder| folder.join(Manifest::NAME).exists());
+    let newest = folders.into_iter().max().unwrap();
+    let whole: Vec<_> = files_of(&newest);
+    let restore = || whole.iter().for_each(|(path, bytes)| fs::write(newest.join(path), bytes).unwrap());
+    let check = |damage: &dyn Fn(), code: i32, expected: &[&str]| {
+        damage();
+        bench.fail("train", "out", code, expected);
+        restore();
+    };
+    let moment = newest.join("second-moment-00000.safetensors");
+    let name = moment.display().to_string();
+    let flip = || {
+        let mut bytes = fs::read(&moment).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 4;
+        fs::write(&moment, bytes).unwrap();
+    };
+    check(&flip, 3, &[&name, "does not match the hash in its manifest"]);
+    check(&|| fs::remove_file(&moment).unwrap(), 3, &["cannot read", &name]);
+    let forged = |edit: &dyn Fn(&mut Value), code: i32, expected: &[&str]| {
+        check(&|| forge(&newest, "state.json", edit), code, expected);
+    };
+    let other_vocabulary =
+        |state: &mut Value| state["settings"]["plan"]["stages"][0]["shape"]["vocabulary"] = 2048.into();
+    forged(
+        &other_vocabulary,
+        2,
+        &["checkpoints of other settings (plan.stages.0.shape.vocabulary: 2048 there, 1024 now)"],
+    );
+    let other_tokenizer = |state: &mut Value| {
+        let parents = state["parents"].as_array_mut().unwrap();
+        let tokenizer = parents.iter_mut().find(|parent| parent["name"] == "tokenizer").unwrap();
+        tokenizer["hash"] = "0".repeat(64).into();
+    };
+    forged(&other_tokenizer, 2, &["checkpoints of other data (tokenizer is not what it was then)"]);
+    let other_model = |state: &mut Value| state["shape"]["hidden"] = 64.into();
+    forged(&other_model, 3, &["weights-00000.safetensors", "was expected"]);
+    let other_stage = |state: &mut Value| state["stage"] = 2.into();
+    forged(&other_stage, 3, &["state.json", "holds a model of Shape { layers: 2", "has Shape { layers: 4"]);
+    let old_format = || forge(&newest, Manifest::NAME, |manifest| manifest["format"] = 1.into());
+    check(&old_format, 3, &["manifest.json", "is of format 1"]);
+    bench.succeed("train", "out");
+}
+
+/// Rows that were brought from elsewhere are held against the run before anything is trained on them.
+#[test]
+fn rows_that_are_not_of_this_run_are_refused() {
+    let bench = Bench::new();
+    bench.make_rows("rows");
+    bench.copy_rows("rows", "out");
+    // What rows were made from need not be where training is.
+    ["documents", "tokens", "ledger"].iter().for_each(|part| fs::remove_dir_all(bench.path("out").join(part)).unwrap());
+    let folder = bench.path("out/packed/small");
+    let manifest = fs::read(folder.join(Manifest::NAME)).unwrap();
+    forge(&folder, Manifest::NAME, |manifest| manifest["details"]["tokenizer"] = "f".repeat(64).into());
+    bench.fail("train", "out", 3, &["packed/small", "tokens of another tokenizer (ffff"]);
+    forge(&folder, Manifest::NAME, |manifest| manifest["details"]["context"] = 64.into());
+    bench.fail("train", "out", 3, &["packed/small", "has rows of context 64, this run trains at 128"]);
+    fs::write(folder.join(Manifest::NAME), manifest).unwrap();
+    let entry = Manifest::read(&folder).unwrap().files.swap_remove(0);
+    let mut writer = PackedWriter::new(64);
+    (0..entry.rows).for_each(|_| writer.push(&[0; 65], Vec::new()));
+    writer.finish(&folder, &entry.path).unwrap();
+    rehash(&folder, &entry.path);
+    bench.fail("train", "out", 3, &[&entry.path, "has rows of context 64, this run trains at 128"]);
+}
+
 /// The checkpoint before stays whole, and the same command goes on once there is room.
 #[test]
 fn a_full_disk_while_saving_a_checkpoint_loses_nothing() {
     let bench = Bench::new();
-    bench.kill_when("run", "out", |out| has_step(out, 7));
+    bench.kill_when("run", "out", |out| out.join("checkpoints/step-00000006/manifest.json").exists());
     let checkpoints = fs::read_dir(bench.path("out/checkpoints")).unwrap().flatten().map(|entry| entry.path());
     let whole = checkpoints.filter(|folder| folder.join("manifest.json").exists());
     let newest = whole.filter_map(|folder| folder.to_str()?.rsplit('-').next()?.parse::<u64>().ok()).max().unwrap();

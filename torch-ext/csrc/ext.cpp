@@ -1,5 +1,5 @@
-// The fused AdamW step, the norm of many tensors, tensors over memory that somebody else owns, pinned memory, and the
-// loading of libtorch's CUDA half: libtorch has all of them, tch binds none.
+// The fused AdamW step, the norm of many tensors, tensors over memory that somebody else owns, and pinned memory:
+// libtorch has all of them, tch binds none.
 //
 // Every function returns 0, or 1 with the reason in moso_torch_error(). Tensors cross as `at::Tensor*`, the pointer that tch
 // holds, and stay owned by the caller.
@@ -13,8 +13,6 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/stack.h>
-
-#include <dlfcn.h>
 
 extern "C" {
 
@@ -52,13 +50,6 @@ int moso_rows(const void* data, int64_t n_rows, int64_t length, void* owner, voi
   return guarded([&] {
     auto deleter = [owner, release](void*) { release(owner); };
     *rows = new at::Tensor(at::from_blob(const_cast<void*>(data), {n_rows, length}, deleter, at::kInt));
-  });
-}
-
-// Nothing of ours calls into libtorch_cuda, so linkers leave it out; its kernels register themselves when it is loaded.
-int moso_load_cuda() {
-  return guarded([] {
-    if (!dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL)) throw std::runtime_error(dlerror());
   });
 }
 

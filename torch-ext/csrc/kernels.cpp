@@ -31,10 +31,11 @@ inline void put(BFloat16& place, float value) {
   place.bits = static_cast<uint16_t>(value != value ? 0x7fc0 : rounded);
 }
 
-// e^x within 2e-7 of it, for compilers to vectorise: 2^n times a polynomial of the rest (Cephes' expf).
+// e^x within 2e-7 of it, for compilers to vectorise: 2^n times a polynomial of the rest (Cephes' expf). Beyond e^-64 = 1.6e-28, which
+// is nothing beside 1, it stays there: products of it with small factors would leave the range in which processors compute fast.
 inline float exponential(float x) {
-  x = x < -87.0f ? -87.0f : x;
-  x = x > 88.0f ? 88.0f : x;
+  x = x < -64.0f ? -64.0f : x;
+  x = x > 64.0f ? 64.0f : x;
   const float magic = 12582912.0f;
   float n = x * 1.44269504088896341f + magic;
   n -= magic;
@@ -203,28 +204,28 @@ void residual_backward(const A* d_out, T* dy, A* d_bias, int64_t n, int64_t h) {
 // Works on a row in pieces that stay in registers and the first cache.
 constexpr int64_t kPiece = 256;
 
+// The highest logit of a row, and the sum of all exponentials of their distances to it, in one pass: what was summed is scaled down when a higher
+// one is met.
 template <class T, class A>
-A highest_of(const T* row, int64_t v) {
-  A lanes[kLanes];
-  for (A& lane : lanes) lane = -INFINITY;
-  int64_t i = 0;
-  for (; i + kLanes <= v; i += kLanes)
-    for (int64_t lane = 0; lane < kLanes; lane++) {
-      A value = get(row[i + lane]);
-      lanes[lane] = value > lanes[lane] ? value : lanes[lane];
-    }
-  for (; i < v; i++) lanes[0] = get(row[i]) > lanes[0] ? get(row[i]) : lanes[0];
-  A highest = lanes[0];
-  for (A lane : lanes) highest = lane > highest ? lane : highest;
-  return highest;
-}
-
-template <class T, class A>
-A sum_of_exponentials(const T* row, A highest, int64_t v) {
+A sum_of_exponentials(const T* row, int64_t v, A& highest) {
   A lanes[kLanes] = {}, piece[kPiece];
+  highest = -INFINITY;
   for (int64_t start = 0; start < v; start += kPiece) {
     int64_t n = v - start < kPiece ? v - start : kPiece;
-    for (int64_t i = 0; i < n; i++) piece[i] = exponential(get(row[start + i]) - highest);
+    for (int64_t i = 0; i < n; i++) piece[i] = get(row[start + i]);
+    for (int64_t i = n; i < kPiece; i++) piece[i] = piece[0];
+    A tops[kLanes];
+    for (int64_t lane = 0; lane < kLanes; lane++) tops[lane] = piece[lane];
+    for (int64_t i = kLanes; i < kPiece; i += kLanes)
+      for (int64_t lane = 0; lane < kLanes; lane++) tops[lane] = piece[i + lane] > tops[lane] ? piece[i + lane] : tops[lane];
+    A top = tops[0];
+    for (A other : tops) top = other > top ? other : top;
+    if (top > highest) {
+      A shrink = start == 0 ? 0 : std::exp(highest - top);
+      for (A& lane : lanes) lane *= shrink;
+      highest = top;
+    }
+    for (int64_t i = 0; i < kPiece; i++) piece[i] = exponential(piece[i] - highest);
     for (int64_t i = n; i < kPiece; i++) piece[i] = 0;
     for (int64_t i = 0; i < kPiece; i += kLanes)
       for (int64_t lane = 0; lane < kLanes; lane++) lanes[lane] += piece[i + lane];
@@ -237,8 +238,7 @@ A sum_of_exponentials(const T* row, A highest, int64_t v) {
 template <class T, class A>
 void cross_entropy(T* logits, const int64_t* targets, A* losses, double scale, int64_t n, int64_t v) {
   for (int64_t row = 0; row < n; row++, logits += v) {
-    A highest = highest_of<T, A>(logits, v);
-    A sum = sum_of_exponentials<T, A>(logits, highest, v);
+    A highest, sum = sum_of_exponentials<T, A>(logits, v, highest);
     A target = get(logits[targets[row]]) - highest, log_sum = std::log(sum);
     losses[row] = log_sum - target;
     if (scale == 0) continue;

@@ -4,7 +4,7 @@
     reason = "calls into csrc/ and borrows foreign memory as tensors; each block says why it is sound"
 )]
 
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
 use tch::{Kind, Tensor};
 use thiserror::Error;
@@ -86,6 +86,13 @@ unsafe extern "C" {
         out: *mut *mut C_tensor,
     ) -> c_int;
     fn moso_residual(x: *const C_tensor, y: *const C_tensor, bias: *const C_tensor, out: *mut *mut C_tensor) -> c_int;
+    fn moso_linear(x: *const C_tensor, weight: *const C_tensor, out: *mut *mut C_tensor) -> c_int;
+    fn moso_add_transposed_product(
+        sum: *const C_tensor,
+        a: *const C_tensor,
+        b: *const C_tensor,
+        is_first: c_int,
+    ) -> c_int;
     fn moso_cross_entropy(
         logits: *const C_tensor,
         targets: *const C_tensor,
@@ -108,7 +115,8 @@ unsafe extern "C" {
         rows: *mut *mut C_tensor,
     ) -> c_int;
     fn moso_total_norm(n: usize, tensors: *const *const C_tensor, norm: *mut f64) -> c_int;
-    fn moso_load_cuda() -> c_int;
+    fn moso_load_cuda(gpu_source: *const c_char) -> c_int;
+    fn _exit(code: c_int) -> !;
     fn moso_pinned_rows(n_rows: i64, length: i64, rows: *mut *mut C_tensor) -> c_int;
 }
 
@@ -193,10 +201,12 @@ where
     Ok(unsafe { Tensor::from_ptr(rows) })
 }
 
-/// Loads libtorch's CUDA half. It must come before anything asks libtorch about GPUs, which it answers once and for all.
+/// Loads libtorch's CUDA half, and asks it for algorithms that give the same bits every time. It must come before anything asks libtorch
+/// about GPUs, which it answers once and for all.
 pub fn load_cuda() -> Result<(), TorchError> {
-    // SAFETY: the loader runs the constructors of libtorch's own libraries, which only fill its tables of kernels.
-    check(unsafe { moso_load_cuda() })
+    let source = CString::new(include_str!("../csrc/gpu.cu")).expect("a source has no NUL");
+    // SAFETY: the callee copies the source. The loader runs the constructors of libtorch's own libraries, which only fill its tables of kernels.
+    check(unsafe { moso_load_cuda(source.as_ptr()) })
 }
 
 /// A new int32 tensor `(n_rows, length)` in page-locked host memory, its values unset: a GPU copies from it by itself, while
@@ -210,7 +220,7 @@ pub fn pinned_rows(n_rows: usize, length: usize) -> Result<Tensor, TorchError> {
     Ok(unsafe { Tensor::from_ptr(rows) })
 }
 
-/// LayerNorm beside the residual stream, on the CPU: `x` `(n, h)` again and its norm in `kind` (float32, float64 or bfloat16). `x`,
+/// LayerNorm beside the residual stream: `x` `(n, h)` again and its norm in `kind` (float32, float64 or bfloat16). `x`,
 /// `gain` and `bias` `(h)` are float32, or float64 where `kind` is.
 pub fn norm(
     x: &Tensor,
@@ -234,7 +244,7 @@ pub fn norm(
 }
 
 /// Projection of `x` `(n, h)` to queries, keys and values by `weight` `(3a, h)` and `bias` `(3a)`, rotation by `tables` `(4, positions, d/2)` (cos
-/// and sin of queries, then of keys), attention over each of `n_rows` rows: `(n, a)`, on the CPU. Causal, or over what is `visible`: 0
+/// and sin of queries, then of keys), attention over each of `n_rows` rows: `(n, a)`. Causal, or over what is `visible`: 0
 /// where a position is seen and minus infinity where not, `(n_rows, 1, positions, positions)`.
 pub fn attention(
     x: &Tensor,
@@ -252,20 +262,33 @@ pub fn attention(
     })
 }
 
-/// `gelu(x up^T + bias) down^T`, tanh form, on the CPU: `(n, h)` from `(n, h)`, `up` `(f, h)`, `bias` `(f)`, `down` `(h, f)`.
+/// `gelu(x up^T + bias) down^T`, tanh form: `(n, h)` from `(n, h)`, `up` `(f, h)`, `bias` `(f)`, `down` `(h, f)`.
 pub fn feed_forward(x: &Tensor, up: &Tensor, bias: &Tensor, down: &Tensor) -> Result<Tensor, TorchError> {
     // SAFETY: the tensors live as long as the call; the callee checks sizes and kinds.
     new_tensor(|out| unsafe { moso_feed_forward(x.as_ptr(), up.as_ptr(), bias.as_ptr(), down.as_ptr(), out) })
 }
 
-/// `x + (y + bias)` on the CPU: `x` `(n, h)` in the kind of sums, `y` `(n, h)` in the kind of matrix products, `bias` `(h)`.
+/// `x weight^T`: `(n, o)` from `(n, i)` and `(o, i)`.
+pub fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor, TorchError> {
+    // SAFETY: the tensors live as long as the call, and libtorch checks their sizes.
+    new_tensor(|out| unsafe { moso_linear(x.as_ptr(), weight.as_ptr(), out) })
+}
+
+/// `sum` `(m, n)` becomes `a^T b`, or is added to it where it is not the first product; of `a` `(k, m)` and `b` `(k, n)`, whose kind may be
+/// lower than that of the sum. On any device.
+pub fn add_transposed_product(sum: &mut Tensor, a: &Tensor, b: &Tensor, is_first: bool) -> Result<(), TorchError> {
+    // SAFETY: the tensors live as long as the call; the callee checks sizes and kinds.
+    check(unsafe { moso_add_transposed_product(sum.as_ptr(), a.as_ptr(), b.as_ptr(), c_int::from(is_first)) })
+}
+
+/// `x + (y + bias)`: `x` `(n, h)` in the kind of sums, `y` `(n, h)` in the kind of matrix products, `bias` `(h)`.
 pub fn residual(x: &Tensor, y: &Tensor, bias: &Tensor) -> Result<Tensor, TorchError> {
     // SAFETY: the tensors live as long as the call; the callee checks sizes and kinds.
     new_tensor(|out| unsafe { moso_residual(x.as_ptr(), y.as_ptr(), bias.as_ptr(), out) })
 }
 
-/// Cross entropy in nats `(n)` of `logits` `(n, v)` for `targets` `(n)` of int64, on the CPU. Where `scale` is not 0, the logits become the
-/// gradients of the sum of all losses times `scale`.
+/// Cross entropy in nats `(n)` of `logits` `(n, v)` for `targets` `(n)` of int64. Where `scale` is not 0, the logits become the
+/// gradients of the sum of all losses times `scale`. A target that is not in the vocabulary is an error, and on a GPU the loss NaN.
 pub fn cross_entropy(logits: &mut Tensor, targets: &Tensor, scale: f64) -> Result<Tensor, TorchError> {
     // SAFETY: the tensors live as long as the call; the callee checks sizes, kinds and targets.
     new_tensor(|losses| unsafe { moso_cross_entropy(logits.as_ptr(), targets.as_ptr(), scale, losses) })
@@ -288,6 +311,12 @@ fn new_tensor(make: impl FnOnce(*mut *mut C_tensor) -> c_int) -> Result<Tensor, 
     check(make(&raw mut out))?;
     // SAFETY: `make` succeeded, so it made a new tensor and hands over its ownership.
     Ok(unsafe { Tensor::from_ptr(out) })
+}
+
+/// Ends the process at once: libtorch's own clean-up at exit crashes where its threads still compute.
+pub fn end_process(code: i32) -> ! {
+    // SAFETY: `_exit` touches no memory of the process and does not return.
+    unsafe { _exit(code) }
 }
 
 extern "C" fn release<O>(owner: *mut c_void) {

@@ -2,19 +2,21 @@
 //!
 //! - [`adamw_step`]: the fused AdamW update over tensors that the caller owns. (tch's own optimizer hides its moments, so they
 //!   could be neither checkpointed nor grown.)
-//! - [`norm`], [`attention`], [`feed_forward`], [`residual`], [`cross_entropy`]: a transformer block and its loss on the CPU, each with its
+//! - [`norm`], [`attention`], [`feed_forward`], [`linear`], [`residual`], [`cross_entropy`]: a transformer block and its loss, each with its
 //!   gradient, everything between two matrix products in one pass.
+//! - [`add_transposed_product`]: the gradient of a matrix, summed in float32.
 //! - [`gradients`]: the gradient of a part of a computation, given that of its output.
 //! - [`total_norm`]: the L2 norm of many tensors together, for gradient clipping.
 //! - [`rows_tensor`]: token rows of a mapped file as an int32 tensor, without a copy.
 //! - [`pinned_rows`]: host memory that a GPU copies from by itself.
+//! - [`end_process`]: for a process that hangs inside libtorch.
 //! - [`load_cuda`]: libtorch's CUDA half, which no linker keeps.
 
 mod ffi;
 
 pub use ffi::{
-    AdamW, Moments, TorchError, adamw_step, attention, cross_entropy, feed_forward, gradients, load_cuda, norm,
-    pinned_rows, residual, rows_tensor, total_norm,
+    AdamW, Moments, TorchError, adamw_step, add_transposed_product, attention, cross_entropy, end_process,
+    feed_forward, gradients, linear, load_cuda, norm, pinned_rows, residual, rows_tensor, total_norm,
 };
 
 #[cfg(test)]

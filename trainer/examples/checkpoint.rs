@@ -6,12 +6,16 @@
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use corpus::{DocId, Kind, Manifest, PackedWriter, Seed, Segment, Settings};
 use loader::LoaderSettings;
-use planner::{Batch, LearningRate, MuP, OptimizerSettings, Precision, Recompute, RunPlan, Shape, StageRequest, plan};
+use planner::{
+    Batch, LearningRate, MuP, OptimizerSettings, Precision, Recompute, RunPlan, Shape, SpikePolicy, Stability,
+    StageRequest, plan,
+};
 use trainer::checkpoint::{checkpoint_folder, list_checkpoints, load, save, snapshot};
 use trainer::{Device, Event, TrainJob, train};
 
@@ -79,6 +83,16 @@ fn job<'a>(out: &'a Path, plan: &'a RunPlan, stop: &'a AtomicBool) -> Outcome<Tr
     Ok(TrainJob {
         out,
         plan,
+        stability: Stability {
+            window: 128,
+            loss_sigma: 6.0,
+            norm_sigma: 6.0,
+            policy: SpikePolicy::Stop,
+            skips_max: 0,
+            step_seconds_max: 600.0,
+        },
+        started: 0.0,
+        stalled: Arc::new(|_| ()),
         optimizer: OptimizerSettings { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1, clip: 1.0 },
         packed: vec![pack(&out.join("packed/only"), plan.stages[0].n_rows())?],
         validation: pack(&out.join("packed/validation"), 1)?,

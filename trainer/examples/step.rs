@@ -1,9 +1,10 @@
 //! Our side of `cargo xtask peers train`: a few training steps in a fresh process; times, memory and loss as one line of JSON.
 //!
-//! `step TASK INPUT SCRATCH`. The task `rows` writes, for each contest, INPUT/NAME.json, and in INPUT/NAME/ its rows, packed for us
+//! `step TASK INPUT SCRATCH [cuda]`. The task `rows` writes, for each contest, INPUT/NAME.json, and in INPUT/NAME/ its rows, packed for us
 //! and plain for the others, and the weights that all begin with. The other tasks (`fp32-tokens-small` and the like) train on them:
 //! INPUT is then the contest's JSON file. A step is what [`trainer::train`] makes of it, from the mapped rows to the updated
-//! weights and the line in the log; what that does around the steps (a checkpoint at the end) is not run.
+//! weights and the line in the log; what that does around the steps (a checkpoint at the end) is not run. With `cuda` a GPU computes,
+//! and `rows` writes a contest of its size, without weights; `fp32-blocks` and `bf16-blocks` compute blocks twice.
 #![expect(clippy::print_stdout, reason = "the result is read from there")]
 
 mod process;
@@ -12,16 +13,20 @@ use std::error::Error;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use corpus::{DocId, Kind, Manifest, PackedWriter, Seed, Segment, Settings};
 use loader::LoaderSettings;
-use planner::{Batch, LearningRate, MuP, OptimizerSettings, Precision, Recompute, RunPlan, Shape, StageRequest, plan};
+use planner::{
+    Batch, LearningRate, MuP, OptimizerSettings, Precision, Recompute, RunPlan, Shape, SpikePolicy, Stability,
+    StageRequest, plan,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tch::Tensor;
-use trainer::{Device, Event, Seconds, TrainJob, initial_tensors, parameter_specs, train};
+use trainer::{Device, Event, Seconds, TrainJob, cuda_device, initial_tensors, parameter_specs, train};
 
 use process::{cpu_time, memory_mib};
 
@@ -67,23 +72,47 @@ fn contests() -> [Contest; 2] {
     [contest("small", small, 16, (3, 12)), contest("large", large, 8, (1, 4))]
 }
 
+/// 1.4 billion parameters.
+fn contest_of_gpus() -> Contest {
+    let [small, _] = contests();
+    let shape = Shape { layers: 24, hidden: 2048, heads: 16, ffn: 8192, vocabulary: 100_352, context: 2048 };
+    Contest {
+        name: "gpu".to_owned(),
+        shape,
+        rows: 8,
+        micro_rows: 4,
+        n_warm: 2,
+        n_steps: 8,
+        learning_rate: 1e-4,
+        ..small
+    }
+}
+
 fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [task, input, scratch] = &arguments[..] else {
-        return Err("usage: step TASK INPUT SCRATCH".into());
+    let (task, input, scratch, device) = match &arguments[..] {
+        [task, input, scratch] => (task, input, scratch, Device::Cpu),
+        [task, input, scratch, cuda] if cuda == "cuda" => (task, input, scratch, cuda_device()?),
+        _ => return Err("usage: step TASK INPUT SCRATCH [cuda]".into()),
     };
     let input = Path::new(input);
     if task == "rows" {
         contests().iter().try_for_each(|contest| write_input(input, contest))?;
+        if device != Device::Cpu {
+            let contest = contest_of_gpus();
+            write_rows(&contest, &input.join(&contest.name))?;
+            write_contest(input, &contest)?;
+        }
         println!("{}", json!({}));
         return Ok(());
     }
+    let recompute = if task.contains("blocks") { Recompute::Blocks } else { Recompute::None };
     let precision = if task.starts_with("bf16") { Precision::Bfloat16 } else { Precision::Float32 };
     let contest: Contest = serde_json::from_slice(&fs::read(input)?)?;
     let out = Path::new(scratch).join("train");
     drop(fs::remove_dir_all(&out));
     fs::create_dir_all(&out)?;
-    run(&contest, precision, &input.with_extension(""), &out)
+    run(&contest, (precision, recompute, device), &input.with_extension(""), &out)
 }
 
 /// The widths of the contests are their own base: muP's factors are 1, and what is trained is the block that the others have.
@@ -106,13 +135,20 @@ fn n_rows(contest: &Contest) -> u64 {
     (contest.n_warm + contest.n_steps + 1) * contest.rows
 }
 
-fn run(contest: &Contest, precision: Precision, folder: &Path, out: &Path) -> Outcome<()> {
+fn run(
+    contest: &Contest,
+    (precision, recompute, device): (Precision, Recompute, Device),
+    folder: &Path,
+    out: &Path,
+) -> Outcome<()> {
     let (plan, stop) = (plan_of(contest)?, AtomicBool::new(false));
     let packed = folder.join("packed");
     let job = TrainJob {
         out,
         plan: &plan,
         optimizer: contest.optimizer,
+        precision,
+        recompute,
         packed: vec![packed.clone()],
         validation: packed,
         kept_rows: Vec::new(),
@@ -124,22 +160,34 @@ fn run(contest: &Contest, precision: Precision, folder: &Path, out: &Path) -> Ou
         checkpoint_every: u64::MAX,
         keep_last: 1,
         validate_every: u64::MAX,
-        precision,
-        recompute: Recompute::None,
-        device: Device::Cpu,
+        // Nothing here is unusual: the rows are random, and nobody is to be skipped.
+        stability: Stability {
+            window: 128,
+            loss_sigma: 100.0,
+            norm_sigma: 100.0,
+            policy: SpikePolicy::Stop,
+            skips_max: 0,
+            step_seconds_max: 3600.0,
+        },
+        started: 0.0,
+        stalled: Arc::new(|_| ()),
+        device,
         n_threads: THREADS,
         stop: &stop,
     };
     let mut steps = Steps::default();
     let mut watch = |event: &Event| {
         if let Event::Step { step, loss, seconds, .. } = event {
-            steps.add(*seconds);
+            steps.add(*seconds, *loss);
             if *step == contest.n_warm + contest.n_steps {
                 println!("{}", steps.report(contest, *loss));
                 // Behind the last measured step nothing is left but to save the state.
-                std::process::exit(0);
+                torch_ext::end_process(0);
             }
         } else {
+            if let Event::Start { peak_flops_per_s, .. } = event {
+                steps.peak = *peak_flops_per_s;
+            }
             steps.begin();
         }
     };
@@ -153,11 +201,15 @@ struct Steps {
     wall: Vec<f64>,
     cpu: Vec<f64>,
     phases: Vec<Seconds>,
+    losses: Vec<f64>,
+    /// Of matrix products, in FLOP/s.
+    peak: f64,
 }
 
 impl Default for Steps {
     fn default() -> Self {
-        Self { since: (Instant::now(), cpu_time()), wall: Vec::new(), cpu: Vec::new(), phases: Vec::new() }
+        let since = (Instant::now(), cpu_time());
+        Self { since, wall: Vec::new(), cpu: Vec::new(), phases: Vec::new(), losses: Vec::new(), peak: 0.0 }
     }
 }
 
@@ -166,11 +218,12 @@ impl Steps {
         self.since = (Instant::now(), cpu_time());
     }
 
-    fn add(&mut self, phases: Seconds) {
+    fn add(&mut self, phases: Seconds, loss: f64) {
         let (wall, cpu) = (self.since.0.elapsed(), cpu_time() - self.since.1);
         self.wall.push(wall.as_secs_f64());
         self.cpu.push(cpu.as_secs_f64());
         self.phases.push(phases);
+        self.losses.push(loss);
         self.begin();
     }
 
@@ -189,13 +242,19 @@ impl Steps {
             share(optimizer),
             share(rest),
         );
+        let n_tokens = contest.rows * contest.shape.context;
+        let flops = (n_tokens * contest.shape.flops_per_token()) as f64 / wall;
         json!({
+            "tokens_per_s": (n_tokens as f64 / wall).round(),
+            "share_of_peak": flops / self.peak,
+            "peak_flops_per_s": self.peak,
+            "losses": self.losses,
             "n_documents": contest.rows,
             "n_bytes": contest.rows * contest.shape.context * 4,
             "wall_seconds": wall,
             "cpu_seconds": median(self.cpu[n_warm..].to_vec()),
             "seconds": self.wall,
-            "profile": { "forward": forward, "backward": backward, "optimizer": optimizer, "rest": rest },
+            "profile": { "forward": forward, "backward": backward, "optimizer": optimizer, "rest": rest, "data": phase(|s| s.data) },
             "loss": loss,
             "peak_mib": memory_mib("VmHWM:"),
             "version": env!("CARGO_PKG_VERSION"),
@@ -213,7 +272,6 @@ fn median(mut values: Vec<f64>) -> f64 {
 /// Writes the rows and the weights of a contest, and, last, the file that says what it is.
 fn write_input(folder: &Path, contest: &Contest) -> Outcome<()> {
     let data = folder.join(&contest.name);
-    fs::create_dir_all(data.join("packed"))?;
     write_rows(contest, &data)?;
     let mup = plan_of(contest)?.mup;
     // The stream that `train` draws the first weights from.
@@ -221,6 +279,10 @@ fn write_input(folder: &Path, contest: &Contest) -> Outcome<()> {
     let specs = parameter_specs(&contest.shape);
     let named: Vec<(&str, &Tensor)> = specs.iter().map(|spec| &spec.name[..]).zip(&tensors).collect();
     Tensor::write_safetensors(&named, data.join("weights.safetensors"))?;
+    write_contest(folder, contest)
+}
+
+fn write_contest(folder: &Path, contest: &Contest) -> Outcome<()> {
     let path: PathBuf = folder.join(format!("{}.json", contest.name));
     Ok(fs::write(path, serde_json::to_string_pretty(contest)?)?)
 }
@@ -228,6 +290,7 @@ fn write_input(folder: &Path, contest: &Contest) -> Outcome<()> {
 /// Rows of one document each. Low ids are frequent and high ones rare, as in text; there is nothing else to learn.
 fn write_rows(contest: &Contest, folder: &Path) -> Outcome<()> {
     let Shape { vocabulary, context, .. } = contest.shape;
+    fs::create_dir_all(folder.join("packed"))?;
     let seed = Seed::root(SEED).stream(&contest.name);
     let mut writer = PackedWriter::new(context as usize);
     let mut plain = BufWriter::new(File::create(folder.join("rows.bin"))?);

@@ -23,9 +23,10 @@ use crate::gradients::MaskSettings;
 use crate::model::{Masks, Model};
 use crate::optimizer::OptimizerState;
 use crate::parameters::parameter_specs;
+use crate::stability::{Skipped, Window};
 
 /// Version of the folder's layout.
-pub const CHECKPOINT_FORMAT: u32 = 1;
+pub const CHECKPOINT_FORMAT: u32 = 2;
 
 /// The metadata key of the slices.
 const SLICES: &str = "moso.slices";
@@ -56,6 +57,12 @@ pub struct RunState {
     pub mup: MuP,
     /// Where masks are below 1: the shape before growth, and the mask of the next step.
     pub masks: Option<MaskState>,
+    /// Updates of the weights: steps that were not passed over.
+    pub updates: u64,
+    /// Losses and gradient norms that the next step is held against.
+    pub window: Window,
+    /// Steps that are passed over, by rising step: those that were, and those that will be after a rollback.
+    pub skipped: Vec<Skipped>,
     /// Hash of the root seed.
     pub seed: u64,
     /// The run's training settings.
@@ -309,6 +316,10 @@ fn layout(folder: &Path, name: &str, what: impl Into<String>) -> CheckpointError
 /// Reads a checkpoint after checking every file's hash.
 pub fn load(folder: &Path) -> Result<Checkpoint, CheckpointError> {
     let manifest = Manifest::read(folder)?;
+    if manifest.format != CHECKPOINT_FORMAT {
+        let what = format!("is of format {}, this moso reads format {CHECKPOINT_FORMAT}", manifest.format);
+        return Err(layout(folder, Manifest::NAME, what));
+    }
     for entry in &manifest.files {
         let path = folder.join(&entry.path);
         if corpus::hash_file(&path)? != entry.blake3 {
@@ -326,7 +337,7 @@ pub fn load(folder: &Path) -> Result<Checkpoint, CheckpointError> {
         parts.push(load_tensors(folder, part, &paths, &state.shape)?);
     }
     let [tensors, first, second]: [Vec<Tensor>; 3] = parts.try_into().expect("there are three parts");
-    let optimizer = OptimizerState { step: state.step, first, second };
+    let optimizer = OptimizerState { step: state.updates, first, second };
     Ok(Checkpoint { state, tensors, optimizer })
 }
 

@@ -71,20 +71,15 @@ pub struct Workers {
     model: Model,
     workers: Vec<Worker>,
     sums: Vec<Sum>,
+    /// Memory for a micro-batch's gradient of the embedding, `(v, h)`, that is not in use.
+    spare: Mutex<Vec<Tensor>>,
     recompute: Recompute,
 }
 
 struct Worker {
     model: Model,
-    scratch: Option<Scratch>,
-}
-
-/// What the loss of a micro-batch is computed in.
-struct Scratch {
     /// Logits, then their gradients, of a few rows: `(rows, v)`.
-    logits: Tensor,
-    /// Gradient of the embedding, `(v, h)`.
-    d_embedding: Tensor,
+    logits: Option<Tensor>,
 }
 
 impl Workers {
@@ -97,10 +92,10 @@ impl Workers {
         n_workers: usize,
     ) -> Self {
         let model = Model::new(shape, mup, precision, tensors);
-        let worker = |_| Worker { model: model.replica(), scratch: None };
+        let worker = |_| Worker { model: model.replica(), logits: None };
         let workers = (0..n_workers.max(1)).map(worker).collect();
         let sums = tensors.iter().map(Sum::new).collect();
-        Self { model, workers, sums, recompute }
+        Self { model, workers, sums, spare: Mutex::default(), recompute }
     }
 
     /// Takes over what an update made of `tensors`.
@@ -125,13 +120,17 @@ pub fn run_batch(
     let scale = with_gradients.then(|| 1.0 / batch.n_targets.max(1) as f64);
     turns.begin();
     let next = AtomicUsize::new(0);
-    let job = Job { batch, next: &next, turns: &turns, masks, scale, recompute: workers.recompute };
+    let (spare, recompute) = (&workers.spare, workers.recompute);
+    let job = Job { batch, next: &next, turns: &turns, spare, masks, scale, recompute };
     let n_threads = workers.workers.len();
-    let outcomes: Vec<Result<Vec<(usize, Outcome)>, BatchError>> = std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            workers.workers.iter_mut().map(|worker| scope.spawn(|| run_worker(&job, worker))).collect();
-        threads.into_iter().map(|thread| thread.join().expect("a worker returns its errors")).collect()
-    });
+    let outcomes: Vec<Result<Vec<(usize, Outcome)>, BatchError>> = match &mut workers.workers[..] {
+        // Libraries of a GPU keep plans by thread: with a new one for every batch, cuDNN planned its attention in every step.
+        [worker] if worker.model.device() != Device::Cpu => vec![run_worker(&job, worker)],
+        workers => std::thread::scope(|scope| {
+            let threads: Vec<_> = workers.iter_mut().map(|worker| scope.spawn(|| run_worker(&job, worker))).collect();
+            threads.into_iter().map(|thread| thread.join().expect("a worker returns its errors")).collect()
+        }),
+    };
     let is_consequence = |outcome: &Result<_, BatchError>| matches!(outcome, Err(BatchError::Abandoned));
     let (consequences, mut outcomes): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(is_consequence);
     outcomes.extend(consequences);
@@ -154,10 +153,23 @@ struct Job<'a> {
     /// The micro-batch that nobody has begun.
     next: &'a AtomicUsize,
     turns: &'a Turns<'a>,
+    spare: &'a Mutex<Vec<Tensor>>,
     masks: MaskSettings,
     /// Factor on the sum of all losses; `None` where no gradients are wanted.
     scale: Option<f64>,
     recompute: Recompute,
+}
+
+impl Job<'_> {
+    /// Where a micro-batch's gradient of the embedding is made: the first one's in the sum itself, which is nobody else's until then.
+    fn embedding_gradient(&self, number: usize, model: &Model) -> Tensor {
+        if number == 0 {
+            return self.turns.sums[0].tensor();
+        }
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let embedding = model.embedding();
+        spare.unwrap_or_else(|| Tensor::empty(embedding.size(), (sums(embedding.kind()), embedding.device())))
+    }
 }
 
 struct Outcome {
@@ -190,7 +202,8 @@ fn run_micro_batch(
 ) -> Result<Outcome, BatchError> {
     let start = Instant::now();
     let Inputs { rows, targets: selected, documents } = micro.inputs();
-    let Worker { model, scratch } = worker;
+    let Worker { model, logits } = worker;
+    let mut d_embedding = job.scale.map(|_| job.embedding_gradient(number, model));
     let context = model.shape().context as i64;
     let surroundings = model.surroundings(micro.n_rows, masks, documents.as_ref());
     let ids = rows.narrow(1, 1, context).reshape([-1]).index_select(0, &selected).to_kind(Kind::Int64);
@@ -200,8 +213,9 @@ fn run_micro_batch(
     let hidden = run.hidden.detach();
     let hidden = if is_all { hidden } else { hidden.index_select(0, &selected) };
     let forward_seconds = start.elapsed().as_secs_f64();
-    let (losses, d_hidden) = tch::no_grad(|| chunked_loss(model, &hidden, &ids, job.scale, scratch))?;
-    if let (Some(d_hidden), Some(Scratch { d_embedding, .. })) = (d_hidden, scratch) {
+    let (losses, d_hidden) =
+        tch::no_grad(|| chunked_loss(model, &hidden, &ids, job.scale.zip(d_embedding.as_mut()), logits))?;
+    if let (Some(d_hidden), Some(mut d_embedding)) = (d_hidden, d_embedding) {
         let spread = || run.hidden.detach().zeros_like().index_copy(0, &selected, &d_hidden);
         let d_hidden = if is_all { d_hidden } else { spread() };
         let d_x = backward(model, run, &d_hidden, &surroundings, &mut |tensor, gradient| {
@@ -209,7 +223,10 @@ fn run_micro_batch(
         })?;
         let d_rows = model.embed_backward(&d_x, masks);
         let _ = d_embedding.index_add_(0, &tokens.reshape([-1]), &d_rows);
-        job.turns.add(0, number, d_embedding)?;
+        job.turns.add(0, number, &d_embedding)?;
+        if number > 0 {
+            job.spare.lock().unwrap_or_else(PoisonError::into_inner).push(d_embedding);
+        }
     }
     // A GPU has only begun: reading the losses waits for the forward pass at least.
     let losses = Vec::try_from(losses.to_kind(Kind::Double))?;
@@ -290,69 +307,44 @@ fn gradients_of(out: &Tensor, d_out: &Tensor, inputs: &[&Tensor]) -> Result<Vec<
     Ok(gradients.into_iter().zip(inputs).map(|(found, input)| found.unwrap_or_else(|| input.zeros_like())).collect())
 }
 
-/// Losses `(n)` of `hidden` `(n, h)` for `targets` `(n)`; with `scale` also the gradient of `hidden` for the sum of all losses times it,
-/// and in the scratch that of the embedding. Only a few rows of logits are there at a time.
+/// Losses `(n)` of `hidden` `(n, h)` for `targets` `(n)`. With a factor and a place `(v, h)` also the gradient of `hidden` for the sum of all losses
+/// times the factor, and in that place the embedding's. Only a few rows of `logits` are there at a time.
 fn chunked_loss(
     model: &Model,
     hidden: &Tensor,
     targets: &Tensor,
-    scale: Option<f64>,
-    scratch: &mut Option<Scratch>,
+    mut with_gradients: Option<(f64, &mut Tensor)>,
+    logits: &mut Option<Tensor>,
 ) -> Result<(Tensor, Option<Tensor>), BatchError> {
     let embedding = model.embedding();
-    let scratch = scratch.get_or_insert_with(|| Scratch::new(embedding));
+    let all_logits = logits.get_or_insert_with(|| room_for_logits(embedding));
     let n = hidden.size()[0];
-    let d_hidden = scale.map(|_| hidden.empty_like());
-    if scale.is_some() && n == 0 {
-        let _ = scratch.d_embedding.zero_();
+    let d_hidden = with_gradients.as_ref().map(|_| hidden.empty_like());
+    if let (Some((_, d_embedding)), 0) = (&mut with_gradients, n) {
+        let _ = d_embedding.zero_();
     }
-    let n_at_once = scratch.logits.size()[0];
+    let n_at_once = all_logits.size()[0];
     let mut losses = vec![Tensor::zeros([0], (sums(hidden.kind()), hidden.device()))];
     for first in (0..n).step_by(n_at_once as usize) {
         let len = n_at_once.min(n - first);
         let (hidden, targets) = (hidden.narrow(0, first, len), targets.narrow(0, first, len));
-        let mut logits = scratch.logits.narrow(0, 0, len);
+        let mut logits = all_logits.narrow(0, 0, len);
         let _ = hidden.f_matmul_out(&logits, &embedding.tr())?;
-        losses.push(cross_entropy(&mut logits, &targets, scale.unwrap_or(0.0))?);
-        let Some(d_hidden) = &d_hidden else { continue };
+        let scale = with_gradients.as_ref().map_or(0.0, |(scale, _)| *scale);
+        losses.push(torch_ext::cross_entropy(&mut logits, &targets, scale)?);
+        let (Some(d_hidden), Some((_, d_embedding))) = (&d_hidden, &mut with_gradients) else { continue };
         let _ = logits.f_matmul_out(&d_hidden.narrow(0, first, len), embedding)?;
-        let sum = &mut scratch.d_embedding;
-        match (sum.kind() == logits.kind(), first) {
-            (true, 0) => drop(logits.tr().f_matmul_out(sum, &hidden)?),
-            (true, _) => drop(sum.f_addmm_(&logits.tr(), &hidden)?),
-            (false, 0) => sum.copy_(&logits.tr().f_matmul(&hidden)?),
-            (false, _) => drop(sum.f_add_(&logits.tr().f_matmul(&hidden)?)?),
-        }
+        torch_ext::add_transposed_product(d_embedding, &logits, &hidden, first == 0)?;
     }
     Ok((Tensor::f_cat(&losses, 0)?, d_hidden))
 }
 
-impl Scratch {
-    fn new(embedding: &Tensor) -> Self {
-        let (kind, device) = (embedding.kind(), embedding.device());
-        let n_bytes = embedding.size()[0] * kind.elt_size_in_bytes() as i64;
-        let n_rows = if device == Device::Cpu { LOGIT_ROWS_MIN.max(LOGIT_BYTES / n_bytes) } else { LOGIT_ROWS_OF_GPU };
-        Self {
-            logits: Tensor::empty([n_rows, embedding.size()[0]], (kind, device)),
-            d_embedding: Tensor::empty(embedding.size(), (sums(kind), device)),
-        }
-    }
-}
-
-/// As [`torch_ext::cross_entropy`], on any device.
-fn cross_entropy(logits: &mut Tensor, targets: &Tensor, scale: f64) -> Result<Tensor, BatchError> {
-    if logits.device() == Device::Cpu {
-        return Ok(torch_ext::cross_entropy(logits, targets, scale)?);
-    }
-    let exact = logits.to_kind(sums(logits.kind()));
-    let (sum, index) = (exact.logsumexp([-1], true), targets.unsqueeze(1));
-    let losses = (&sum - exact.gather(1, &index, false)).squeeze_dim(1);
-    if scale != 0.0 {
-        let probabilities = (exact - sum).exp_();
-        let minus_one = Tensor::full_like(&index, -1).to_kind(probabilities.kind());
-        logits.f_copy_(&(probabilities.scatter_add(1, &index, &minus_one) * scale))?;
-    }
-    Ok(losses)
+/// Memory for the logits that are computed at a time, `(rows, v)`.
+fn room_for_logits(embedding: &Tensor) -> Tensor {
+    let (kind, device, n_ids) = (embedding.kind(), embedding.device(), embedding.size()[0]);
+    let n_rows = LOGIT_BYTES / (n_ids * kind.elt_size_in_bytes() as i64);
+    let n_rows = if device == Device::Cpu { n_rows.max(LOGIT_ROWS_MIN) } else { LOGIT_ROWS_OF_GPU };
+    Tensor::empty([n_rows, n_ids], (kind, device))
 }
 
 /// The sum of one tensor's gradients, and whose turn it is to add to it.
@@ -393,9 +385,9 @@ impl Turns<'_> {
         }
         let (next, sum) = &mut *turn;
         if number == 0 {
-            sum.f_copy_(gradient)?
+            sum.f_copy_(gradient)?;
         } else {
-            drop(sum.f_add_(gradient)?)
+            drop(sum.f_add_(gradient)?);
         }
         *next += 1;
         is_next.notify_all();

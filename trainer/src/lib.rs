@@ -5,8 +5,8 @@
 //! goes on to the bit after being killed anywhere.
 //!
 //! What makes the bits reproducible: weights start from streams named after their tensors; rows come in the order of the
-//! packed files; gradients of micro-batches are added in order; every libtorch call is single-threaded. What remains is the
-//! processor: another one may round differently, and on a GPU long rows give other last bits from run to run.
+//! packed files; gradients of micro-batches are added in order; every libtorch call is single-threaded, or on a GPU takes algorithms that
+//! add in a fixed order. What remains is the processor: another one may round differently.
 //!
 //! Invariant: the trainer sees token ids and never text.
 
@@ -21,10 +21,14 @@ mod model;
 mod optimizer;
 mod parallel;
 mod parameters;
+mod resume;
 mod run;
 mod saving;
+pub mod stability;
 mod staging;
+mod tensorboard;
 mod validation;
+mod watchdog;
 
 #[cfg(test)]
 mod tests;
@@ -32,10 +36,11 @@ mod tests;
 pub use checkpoint::{Checkpoint, CheckpointError, RunState};
 pub use device::{NoCuda, cuda_device};
 pub use generate::{Sampling, generate, generate_each, most_likely};
-pub use metrics::{Event, Seconds};
+pub use metrics::{BatchDocument, Documents, Event, Seconds};
 pub use model::{Cache, Masks, Model, Surroundings};
 pub use optimizer::OptimizerState;
 pub use parameters::{Axis, ParameterSpec, Role, initial_tensors, parameter_specs};
 pub use run::{Outcome, TRAIN_FORMAT, TrainError, TrainJob, matmul_peak, train};
 pub use tch::Device;
+pub use torch_ext::end_process;
 pub use validation::{Validation, validate_folder};

@@ -2,7 +2,8 @@
 //!
 //! The line of a checkpoint stands where its state was copied, and is on the disk before the checkpoint counts. Steps that were
 //! trained while it was written stand behind that line. A run that resumes from step N finds the line and cuts the log behind it: no
-//! step stands there twice, and none is missing.
+//! step stands there twice, and none is missing. Going back to a checkpoint (`rollback`) cuts it in the same way. A step that was passed
+//! over has a `skip` line and no `step` line: the two together count every step once.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -30,6 +31,24 @@ pub struct Seconds {
     pub checkpoint: f64,
 }
 
+/// A document of a batch.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct BatchDocument {
+    /// Its id.
+    pub id: String,
+    /// Its source.
+    pub source: String,
+}
+
+/// Documents of a batch: `moso trace --step` names all of them, with their places.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Documents {
+    /// How many there are.
+    pub n_documents: u64,
+    /// Some of them.
+    pub documents: Vec<BatchDocument>,
+}
+
 /// One line.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
@@ -38,6 +57,8 @@ pub enum Event {
     Start {
         /// Steps done.
         step: u64,
+        /// Tokens trained on.
+        tokens: u64,
         /// Where it is computed.
         device: String,
         /// Matrix-product peak measured there.
@@ -139,6 +160,47 @@ pub enum Event {
         /// How long it took behind training's back.
         seconds: f64,
     },
+    /// A step was passed over: its batch counts as consumed, nothing was updated. Stands in place of the step's own line.
+    Skip {
+        /// Steps done, this one included.
+        step: u64,
+        /// Stage.
+        stage: String,
+        /// Tokens trained on or passed over.
+        tokens: u64,
+        /// Its loss; none where it was not computed again after a rollback.
+        loss: Option<f64>,
+        /// Its gradient norm.
+        grad_norm: Option<f64>,
+        /// What was wrong with it.
+        why: String,
+        /// What is in its batch.
+        #[serde(flatten)]
+        documents: Documents,
+    },
+    /// Training went back to a checkpoint, and will pass over some steps on its way.
+    Rollback {
+        /// Steps done after going back.
+        step: u64,
+        /// The checkpoint.
+        what: String,
+        /// What was wrong, and with which step.
+        why: String,
+        /// The first and the last step to be passed over.
+        skipped: (u64, u64),
+        /// What is in the batch of the last of them.
+        #[serde(flatten)]
+        documents: Documents,
+    },
+    /// Training hangs.
+    Stalled {
+        /// Steps done.
+        step: u64,
+        /// In what.
+        what: String,
+        /// Since when.
+        seconds: f64,
+    },
     /// The run went on from a checkpoint.
     Resume {
         /// Steps done.
@@ -176,11 +238,16 @@ impl MetricsLog {
         Ok(Self { path, file })
     }
 
-    /// Appends a line.
-    pub(crate) fn write(&mut self, event: &Event) -> Result<(), FileError> {
+    /// An event as the log has it.
+    pub(crate) fn line(event: &Event) -> Vec<u8> {
         let mut line = serde_json::to_vec(event).expect("an event has only string keys");
         line.push(b'\n');
-        self.file.write_all(&line).map_err(|source| FileError::new("write", &self.path, source))
+        line
+    }
+
+    /// Appends a line.
+    pub(crate) fn write(&mut self, event: &Event) -> Result<(), FileError> {
+        self.file.write_all(&Self::line(event)).map_err(|source| FileError::new("write", &self.path, source))
     }
 
     /// The open file and its path, for who brings all lines written so far to the disk.

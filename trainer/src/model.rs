@@ -3,8 +3,8 @@
 //!
 //! Shapes: b rows, t positions, n = b t, h hidden, a = heads x head size d, f feed-forward units, v vocabulary.
 //!
-//! A block is written twice, and the two are tested against each other: in libtorch's operations, which run everywhere and carry the
-//! masks of a growing model, and in `torch-ext`'s, which do everything between two matrix products in one pass, on the CPU. Matrix products and
+//! A block is written twice, and the two are tested against each other: in `torch-ext`'s operations, which do everything between two matrix
+//! products in one pass, and in libtorch's, which carry the masks of a growing model and continue a text token by token. Matrix products and
 //! what lies between them compute in the [`Precision`]; the residual stream, norms, softmax and loss are kept in float32 at least.
 //!
 //! While a model grows, its new coordinates carry a mask c that rises from 0 to 1 ([`Masks`]): with c = 0 they change nothing,
@@ -197,7 +197,7 @@ impl Model {
     ) -> Surroundings<'a> {
         let kind = self.embedding.kind();
         let visible = documents.map(|documents| visible(documents, kind));
-        let is_fused = self.device() == Device::Cpu && masks.is_none();
+        let is_fused = masks.is_none();
         Surroundings { n_rows, masks, visible, is_fused }
     }
 
@@ -322,7 +322,7 @@ impl Model {
         Ok(&x_nh + branch(out + &weights[weight::DOWN + 1]))
     }
 
-    /// The same where nothing is masked, on the CPU.
+    /// The same where nothing is masked.
     fn fused_block(
         &self,
         weights: &[Tensor; N_WEIGHTS],
@@ -337,7 +337,7 @@ impl Model {
         let (visible, n_heads) = (surroundings.visible.as_ref(), self.shape.heads as i64);
         let mixed =
             torch_ext::attention(&tensor.enter(normed), qkv, &self.rotary, visible, surroundings.n_rows, n_heads)?;
-        let out = tensor.leave(mixed.matmul(&weights[weight::OUTPUT].tr()));
+        let out = tensor.leave(torch_ext::linear(&mixed, &weights[weight::OUTPUT])?);
         let x_nh = torch_ext::residual(&x_nh, &out, &weights[weight::OUTPUT + 1])?;
         let (x_nh, normed) = norm(&x_nh, weight::FEED_FORWARD_NORM)?;
         let (up, down) = (&weights[weight::UP], &weights[weight::DOWN]);

@@ -1,13 +1,16 @@
 //! The training loop: stages, growth between them, checkpoints, validation, and going on after anything.
 
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use corpus::{FileEntry, FileError, Manifest, Parent, Seed, Settings};
 use loader::{LoadError, Loader, LoaderSettings, Prefetch};
-use planner::{Batch as Batches, OptimizerSettings, Precision, Recompute, RunPlan, StagePlan};
+use planner::{Batch as Batches, OptimizerSettings, Precision, Recompute, RunPlan, SpikePolicy, Stability, StagePlan};
 use tch::{Cuda, Device, Kind, Tensor};
 use thiserror::Error;
 
@@ -18,12 +21,15 @@ use crate::checkpoint::{
 use crate::device::{device_name, n_workers};
 use crate::gradients::{BatchError, BatchResult, MaskSettings, Workers, run_batch};
 use crate::growth::grow;
-use crate::metrics::{Event, MetricsLog, Seconds};
+use crate::metrics::{BatchDocument, Documents, Event, MetricsLog, Seconds};
 use crate::model::Masks;
-use crate::optimizer::{OptimizerState, gradient_norm, update};
-use crate::parameters::initial_tensors;
+use crate::optimizer::{gradient_norm, update};
+use crate::resume::{first_checkpoint, newest_checkpoint, parents_until};
 use crate::saving::{Keep, Saved, Saver};
+use crate::stability::{Skipped, Spike, Window, skips_in_a_row};
+use crate::tensorboard::TensorBoard;
 use crate::validation::validate;
+use crate::watchdog::{Pulse, Stall, Watchdog};
 
 /// Version of what `checkpoints/manifest.json` describes.
 pub const TRAIN_FORMAT: u32 = 1;
@@ -33,6 +39,12 @@ const LOGIT_DIFF_MAX: f64 = 1e-4;
 
 /// A growth step that changes the loss by more than this many nats did not preserve the function.
 const LOSS_JUMP_MAX: f64 = 1e-3;
+
+/// Documents that a line of the log names.
+const DOCUMENTS_MAX: usize = 16;
+
+/// A full or dead disk must not keep the watchdog from ending the process.
+const STALL_LINE_WAIT: Duration = Duration::from_secs(5);
 
 /// What to train, on what, and how often to look and save.
 pub struct TrainJob<'a> {
@@ -46,6 +58,8 @@ pub struct TrainJob<'a> {
     pub precision: Precision,
     /// What is computed twice to save memory; changes no bit.
     pub recompute: Recompute,
+    /// When a step is a spike, and what happens then.
+    pub stability: Stability,
     /// Packed rows of each stage, in order.
     pub packed: Vec<PathBuf>,
     /// Held-out rows.
@@ -72,6 +86,10 @@ pub struct TrainJob<'a> {
     pub device: Device,
     /// Worker threads; the result does not depend on them, and a GPU has one worker.
     pub n_threads: usize,
+    /// Now, in seconds since 1970: the event files of TensorBoard name it.
+    pub started: f64,
+    /// Called from another thread when training hangs, after the log has the event; it should end the process.
+    pub stalled: Arc<dyn Fn(&Event) + Send + Sync>,
     /// Set from outside to stop after the current step.
     pub stop: &'a AtomicBool,
 }
@@ -107,7 +125,7 @@ pub enum TrainError {
     },
     /// The checkpoints here are of another run.
     #[error(
-        "{} holds checkpoints of other {what}: choose another --out, or remove that folder to train anew",
+        "{} holds checkpoints of other {what} ({difference}): choose another --out, or remove that folder to train anew",
         path.display()
     )]
     OtherRun {
@@ -115,6 +133,8 @@ pub enum TrainError {
         path: PathBuf,
         /// Settings or data.
         what: &'static str,
+        /// The first thing that differs.
+        difference: String,
     },
     /// The packed rows are not those of the plan.
     #[error("the packed stages hold {found} rows, the plan needs {expected}")]
@@ -124,17 +144,37 @@ pub enum TrainError {
         /// Planned.
         expected: u64,
     },
-    /// The loss or a gradient is not a number.
-    #[error("step {step} has loss {loss} and gradient norm {norm}; nothing was updated. {}", advice)]
-    Diverged {
+    /// A step must not be trained on, and the run file says to stop there.
+    #[error(
+        "step {step} was not trained on: {spike}. Its batch has {}. The last checkpoint is whole. `moso trace --step {step}` names all \
+         documents; take bad ones down (`moso takedown`), or let [train] stability.policy pass over the step, and run the same command again",
+        describe(documents)
+    )]
+    Spiked {
         /// The step.
         step: u64,
-        /// Its loss.
-        loss: f64,
-        /// Its gradient norm.
-        norm: f64,
-        /// What to do.
-        advice: &'static str,
+        /// What was found.
+        spike: Spike,
+        /// What is in its batch.
+        documents: Documents,
+    },
+    /// Passing over batches does not help.
+    #[error(
+        "{n_steps} steps in a row up to step {step} could not be trained on, [train] stability.skips_max is {limit}; the last: {why}. Its \
+         batch has {}. The last checkpoint is whole. It is hardly the data: lower lr.peak, or lengthen its warm-up, in another --out",
+        describe(documents)
+    )]
+    Diverged {
+        /// The last of them.
+        step: u64,
+        /// How many.
+        n_steps: u64,
+        /// How many there may be.
+        limit: u64,
+        /// What was wrong with the last.
+        why: String,
+        /// What is in its batch.
+        documents: Documents,
     },
     /// A growth step changed the function.
     #[error(
@@ -154,24 +194,38 @@ pub enum TrainError {
 pub fn train(job: &TrainJob<'_>, watch: &mut dyn FnMut(&Event)) -> Result<Outcome, TrainError> {
     tch::set_num_threads(1);
     let mut trainer = Trainer::open(job, watch)?;
-    let peak_flops = matmul_peak(job.device, job.n_threads);
-    trainer.start(peak_flops)?;
+    trainer.start()?;
+    let _watchdog = trainer.watchdog()?;
     while let Some(index) = job.plan.stage_at(trainer.checkpoint.state.step) {
         if trainer.checkpoint.state.stage != index {
             trainer.enter_stage(index)?;
         }
-        if trainer.train_stage(index, peak_flops)? == Outcome::Interrupted {
+        if trainer.train_stage(index)? == Flow::Interrupted {
             return Ok(Outcome::Interrupted);
         }
     }
     finish(job)
 }
 
+/// How a stage or a step ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    Done,
+    Interrupted,
+    /// The state is another one now, perhaps of an earlier stage.
+    WentBack,
+}
+
 /// The run's parts while it goes on.
 struct Trainer<'a> {
     job: &'a TrainJob<'a>,
+    rows: Arc<Loader>,
     held_out: Loader,
     log: MetricsLog,
+    board: TensorBoard,
+    pulse: Pulse,
+    /// Measured at start, in FLOP/s.
+    peak_flops: f64,
     watch: &'a mut dyn FnMut(&Event),
     checkpoint: Checkpoint,
     workers: Workers,
@@ -196,11 +250,22 @@ impl<'a> Trainer<'a> {
         let resumed = newest.as_ref().map(|checkpoint| checkpoint.state.step);
         let log = MetricsLog::open(job.out, resumed)?;
         let checkpoint = newest.unwrap_or_else(|| first_checkpoint(job)).to_device(job.device);
-        let workers = make_workers(job, &checkpoint);
-        let batches = prefetch(job, rows, checkpoint.state.position);
-        let saver = Saver::new(&job.out.join("checkpoints"), kept_checkpoints(job));
-        let checkpoint_seconds = 0.0;
-        let mut trainer = Self { job, held_out, log, watch, checkpoint, workers, batches, saver, checkpoint_seconds };
+        let rows = Arc::new(rows);
+        let mut trainer = Self {
+            job,
+            board: TensorBoard::open(job.out, checkpoint.state.step, job.started)?,
+            pulse: Pulse::new(),
+            peak_flops: matmul_peak(job.device, job.precision, job.n_threads),
+            workers: make_workers(job, &checkpoint),
+            batches: prefetch(job, Arc::clone(&rows), checkpoint.state.position),
+            saver: Saver::new(&job.out.join("checkpoints"), kept_checkpoints(job)),
+            checkpoint_seconds: 0.0,
+            rows,
+            held_out,
+            log,
+            watch,
+            checkpoint,
+        };
         if let Some(step) = resumed {
             let what = checkpoint_folder(Path::new("checkpoints"), step).display().to_string();
             trainer.emit(Event::Resume { step, what, why: "the run was started again".to_owned() })?;
@@ -208,13 +273,15 @@ impl<'a> Trainer<'a> {
         Ok(trainer)
     }
 
-    fn start(&mut self, peak_flops: f64) -> Result<(), FileError> {
-        let step = self.checkpoint.state.step;
-        self.emit(Event::Start { step, device: device_name(self.job.device), peak_flops_per_s: peak_flops })
+    fn start(&mut self) -> Result<(), FileError> {
+        let (step, tokens) = (self.checkpoint.state.step, self.checkpoint.state.tokens);
+        let device = device_name(self.job.device);
+        self.emit(Event::Start { step, tokens, device, peak_flops_per_s: self.peak_flops })
     }
 
     fn emit(&mut self, event: Event) -> Result<(), FileError> {
         self.log.write(&event)?;
+        self.board.write(&event)?;
         (self.watch)(&event);
         Ok(())
     }
@@ -233,6 +300,7 @@ impl<'a> Trainer<'a> {
             return self.grow_into(index);
         }
         (self.checkpoint.state.stage, self.checkpoint.state.stage_name) = (index, stage.name.clone());
+        self.checkpoint.state.window = Window::default();
         self.checkpoint.state.parents = parents_until(self.job, index);
         Ok(())
     }
@@ -240,6 +308,7 @@ impl<'a> Trainer<'a> {
     /// Makes the model of stage `index` from that of the stage before, and measures on a fixed batch what that changed.
     fn grow_into(&mut self, index: usize) -> Result<(), TrainError> {
         let start = Instant::now();
+        self.pulse.beat(self.checkpoint.state.step, "growth");
         let stage = &self.job.plan.stages[index];
         let (old, new) = (self.checkpoint.state.shape, stage.shape);
         let (logits_before, loss_before) = self.fixed_batch(None)?;
@@ -248,7 +317,7 @@ impl<'a> Trainer<'a> {
             grow(&self.checkpoint.tensors, &self.checkpoint.optimizer, (&old, &new), &self.job.plan.mup, &seed);
         (self.checkpoint.tensors, self.checkpoint.optimizer) = (tensors, optimizer);
         let state = &mut self.checkpoint.state;
-        (state.stage, state.shape) = (index, new);
+        (state.stage, state.shape, state.window) = (index, new, Window::default());
         state.parents = parents_until(self.job, index);
         let stage_from = std::mem::replace(&mut state.stage_name, stage.name.clone());
         self.workers = make_workers(self.job, &self.checkpoint);
@@ -296,13 +365,15 @@ impl<'a> Trainer<'a> {
         Ok((model.logits(&hidden.map_err(|error| failed(error.into()))?), result.loss))
     }
 
-    fn train_stage(&mut self, index: usize, peak_flops: f64) -> Result<Outcome, TrainError> {
+    fn train_stage(&mut self, index: usize) -> Result<Flow, TrainError> {
         let stage = &self.job.plan.stages[index];
         let end = stage.first_step + stage.n_steps;
         while self.checkpoint.state.step < end {
             let saved = self.saver.look()?;
             self.tell_saved(saved)?;
-            self.train_step(index, peak_flops)?;
+            if self.train_step(index)? == Flow::WentBack {
+                return Ok(Flow::WentBack);
+            }
             let step = self.checkpoint.state.step;
             if step == end || step.is_multiple_of(self.job.validate_every) {
                 self.validate(index)?;
@@ -318,80 +389,211 @@ impl<'a> Trainer<'a> {
                 self.save(index, "every so many steps")?;
             }
             if stopping && step < self.job.plan.n_steps() {
-                return Ok(Outcome::Interrupted);
+                return Ok(Flow::Interrupted);
             }
         }
-        Ok(Outcome::Finished)
+        Ok(Flow::Done)
     }
 
-    fn train_step(&mut self, index: usize, peak_flops: f64) -> Result<(), TrainError> {
+    /// Trains on the next batch, or passes over it.
+    fn train_step(&mut self, index: usize) -> Result<Flow, TrainError> {
         let start = Instant::now();
         let stage = &self.job.plan.stages[index];
-        let step = self.checkpoint.state.step;
+        let step = self.checkpoint.state.step + 1;
         let masks = self.masks(index);
-        let failed = |source| batch_error(step, source);
-        let (result, data) = self.run_batch(masks).map_err(failed)?;
+        let failed = |source| batch_error(step - 1, source);
+        let (batch, data) = self.next_batch().map_err(failed)?;
+        let listed = self.checkpoint.state.skipped.iter().find(|skipped| skipped.step == step);
+        if let Some(why) = listed.map(|skipped| skipped.why.clone()) {
+            return self.skip(index, None, why);
+        }
+        self.pulse.beat(step - 1, "forward and backward pass");
+        let result = run_batch(&batch, &mut self.workers, masks, true).map_err(failed)?;
         let update_start = Instant::now();
         let norm = gradient_norm(&result.gradients).map_err(|error| failed(error.into()))?;
-        if !result.loss.is_finite() || !norm.is_finite() {
-            let advice = "The last checkpoint is whole; lower the learning rate or skip these rows";
-            return Err(TrainError::Diverged { step: step + 1, loss: result.loss, norm, advice });
+        if let Some(spike) = self.checkpoint.state.window.judge(&self.job.stability, result.loss, norm) {
+            return self.spiked(index, (result.loss, norm), spike);
         }
-        let tokens_after = (step - stage.first_step + 1) * stage.batch_tokens();
+        let tokens_after = (step - stage.first_step) * stage.batch_tokens();
         let learning_rate = stage.learning_rate.at(tokens_after, stage.n_tokens());
         let copied = self.wait_until_copied();
+        self.pulse.beat(step - 1, "update");
         let Checkpoint { tensors, optimizer, state } = &mut self.checkpoint;
         let scales = (&stage.shape, &self.job.plan.mup, learning_rate);
         update(tensors, &result.gradients, norm, optimizer, &self.job.optimizer, scales)
             .map_err(|error| failed(error.into()))?;
         self.workers.refresh(tensors);
-        state.step += 1;
-        state.position += stage.batch.rows;
-        state.tokens += stage.batch_tokens();
-        let seconds = start.elapsed().as_secs_f64() - copied;
-        let model_flops_per_s = (stage.batch_tokens() * stage.shape.flops_per_token()) as f64 / seconds;
-        let event = Event::Step {
-            step: state.step,
-            stage: stage.name.clone(),
-            tokens: state.tokens,
-            loss: result.loss,
-            loss_by: result.loss_by,
-            grad_norm: norm,
-            lr: learning_rate,
-            mask: masks.map_or(1.0, |(_, mask)| mask),
-            tokens_per_s: stage.batch_tokens() as f64 / seconds,
-            model_flops_per_s,
-            share_of_peak: model_flops_per_s / peak_flops,
-            seconds: Seconds {
-                data,
-                forward: result.seconds_forward,
-                backward: result.seconds_backward,
-                optimizer: update_start.elapsed().as_secs_f64() - copied,
-                communication: 0.0,
-                checkpoint: std::mem::take(&mut self.checkpoint_seconds),
-            },
+        state.window.push(&self.job.stability, result.loss, norm);
+        consume(state, stage);
+        let seconds = Seconds {
+            data,
+            forward: result.seconds_forward,
+            backward: result.seconds_backward,
+            optimizer: update_start.elapsed().as_secs_f64() - copied,
+            communication: 0.0,
+            checkpoint: std::mem::take(&mut self.checkpoint_seconds),
         };
-        Ok(self.emit(event)?)
+        let length = start.elapsed().as_secs_f64() - copied;
+        let mask = masks.map_or(1.0, |(_, mask)| mask);
+        self.tell_step(stage, &result, (norm, learning_rate, mask), length, seconds)?;
+        Ok(Flow::Done)
     }
 
-    /// Computes the batch of the next step. Also gives the time spent waiting for its rows.
-    fn run_batch(&mut self, masks: MaskSettings) -> Result<(BatchResult, f64), BatchError> {
+    fn tell_step(
+        &mut self,
+        stage: &StagePlan,
+        result: &BatchResult,
+        (grad_norm, lr, mask): (f64, f64, f64),
+        length: f64,
+        seconds: Seconds,
+    ) -> Result<(), FileError> {
+        let model_flops_per_s = (stage.batch_tokens() * stage.shape.flops_per_token()) as f64 / length;
+        self.emit(Event::Step {
+            step: self.checkpoint.state.step,
+            stage: stage.name.clone(),
+            tokens: self.checkpoint.state.tokens,
+            loss: result.loss,
+            loss_by: result.loss_by.clone(),
+            grad_norm,
+            lr,
+            mask,
+            tokens_per_s: stage.batch_tokens() as f64 / length,
+            model_flops_per_s,
+            share_of_peak: model_flops_per_s / self.peak_flops,
+            seconds,
+        })
+    }
+
+    /// What the run file says to do at a spike.
+    fn spiked(&mut self, index: usize, found: (f64, f64), spike: Spike) -> Result<Flow, TrainError> {
+        let step = self.checkpoint.state.step + 1;
+        match self.job.stability.policy {
+            SpikePolicy::Skip => self.skip(index, Some(found), spike.to_string()),
+            SpikePolicy::Stop => Err(TrainError::Spiked { step, spike, documents: self.documents(index)? }),
+            SpikePolicy::Rollback { batches } => self.go_back(index, batches, &spike.to_string()),
+        }
+    }
+
+    /// Passes over the next batch: it counts as consumed, and nothing is updated. `found` are its loss and gradient norm.
+    fn skip(&mut self, index: usize, found: Option<(f64, f64)>, why: String) -> Result<Flow, TrainError> {
+        let documents = self.documents(index)?;
+        let stage = &self.job.plan.stages[index];
+        let state = &mut self.checkpoint.state;
+        consume(state, stage);
+        let step = state.step;
+        note_skipped(&mut state.skipped, step..=step, &why);
+        let tokens = state.tokens;
+        self.check_skips(step, &why, &documents)?;
+        let (loss, grad_norm) = (found.map(|(loss, _)| loss), found.map(|(_, norm)| norm));
+        self.emit(Event::Skip { step, stage: stage.name.clone(), tokens, loss, grad_norm, why, documents })?;
+        Ok(Flow::Done)
+    }
+
+    /// Too many steps in a row up to `step` that cannot be trained on are not a matter of the data.
+    fn check_skips(&self, step: u64, why: &str, documents: &Documents) -> Result<(), TrainError> {
+        let (n_steps, limit) = (skips_in_a_row(&self.checkpoint.state.skipped, step), self.job.stability.skips_max);
+        if n_steps <= limit {
+            return Ok(());
+        }
+        Err(TrainError::Diverged { step, n_steps, limit, why: why.to_owned(), documents: documents.clone() })
+    }
+
+    /// Goes back to the newest checkpoint before the last `batches` batches, the next one among them, and has them passed over. They are
+    /// remembered, so the same place cannot bring the run back again. A process that is killed before its next checkpoint finds the
+    /// same spike again and does the same.
+    fn go_back(&mut self, index: usize, batches: u64, why: &str) -> Result<Flow, TrainError> {
+        self.wait_until_saved()?;
+        let documents = self.documents(index)?;
+        let last = self.checkpoint.state.step + 1;
+        let checkpoints = self.job.out.join("checkpoints");
+        let steps = list_checkpoints(&checkpoints);
+        let before = |step: &&u64| **step <= last.saturating_sub(batches);
+        let chosen = steps.iter().rev().find(before).or(steps.first()).copied();
+        let first = last.saturating_sub(batches).max(chosen.unwrap_or(0)) + 1;
+        let why = format!("{why} at step {last}");
+        let mut skipped = std::mem::take(&mut self.checkpoint.state.skipped);
+        note_skipped(&mut skipped, first..=last, &why);
+        self.checkpoint.state.skipped = skipped.clone();
+        self.check_skips(last, &why, &documents)?;
+        let checkpoint = match chosen {
+            Some(step) => load(&checkpoint_folder(&checkpoints, step))?,
+            None => first_checkpoint(self.job),
+        };
+        // The log is cut only when no checkpoint is left that would look for its line behind the cut.
+        let kept: Vec<u64> = steps.into_iter().filter(|step| Some(*step) <= chosen).collect();
+        remove_others(&checkpoints, &kept)?;
+        self.checkpoint = checkpoint.to_device(self.job.device);
+        let state = &mut self.checkpoint.state;
+        state.skipped = skipped;
+        state.parents = parents_until(self.job, state.stage);
+        state.settings = self.job.settings.clone();
+        let (step, position) = (state.step, state.position);
+        self.workers = make_workers(self.job, &self.checkpoint);
+        self.batches = prefetch(self.job, Arc::clone(&self.rows), position);
+        self.log = MetricsLog::open(self.job.out, chosen)?;
+        self.board = self.board.go_back(self.job.out, step)?;
+        if chosen.is_none() {
+            self.start()?;
+        }
+        let what = match chosen {
+            Some(step) => checkpoint_folder(Path::new("checkpoints"), step).display().to_string(),
+            None => "the weights that the run began with".to_owned(),
+        };
+        self.emit(Event::Rollback { step, what, why, skipped: (first, last), documents })?;
+        Ok(Flow::WentBack)
+    }
+
+    /// What is in the next batch of stage `index`.
+    fn documents(&self, index: usize) -> Result<Documents, LoadError> {
+        let first = self.checkpoint.state.position;
+        let mut found = BTreeSet::new();
+        for row in first..first + self.job.plan.stages[index].batch.rows {
+            let segments = self.rows.segments(row)?.into_iter();
+            found.extend(segments.map(|segment| BatchDocument { id: segment.doc.to_string(), source: segment.source }));
+        }
+        let n_documents = found.len() as u64;
+        Ok(Documents { n_documents, documents: found.into_iter().take(DOCUMENTS_MAX).collect() })
+    }
+
+    /// Takes the next batch. Also gives the time spent waiting for it.
+    fn next_batch(&mut self) -> Result<(Batch, f64), BatchError> {
         let start = Instant::now();
         let step = self.checkpoint.state.step;
-        let watch = &mut *self.watch;
+        let (watch, pulse) = (&mut *self.watch, &self.pulse);
+        pulse.beat(step, "waiting for rows");
         let batch = self.batches.next(&mut |waiting| {
             let what = waiting.path.display().to_string();
+            pulse.say(&format!("waiting for rows of {what}: is its disk there?"));
             watch(&Event::Waiting { step, what, seconds: waiting.seconds });
         });
         let batch = batch.expect("there is a batch for every step")?;
-        let data = start.elapsed().as_secs_f64();
-        let result = run_batch(&batch, &mut self.workers, masks, true)?;
-        Ok((result, data))
+        Ok((batch, start.elapsed().as_secs_f64()))
+    }
+
+    /// Starts the thread that notices a hang, writes it into the log and has the process ended.
+    fn watchdog(&self) -> Result<Watchdog, FileError> {
+        let (log, _) = self.log.handle()?;
+        let log = Arc::new(log);
+        let stalled = Arc::clone(&self.job.stalled);
+        let limit = Duration::from_secs_f64(self.job.stability.step_seconds_max);
+        Ok(Watchdog::start(self.pulse.clone(), limit, move |Stall { step, phase, seconds }| {
+            let event = Event::Stalled { step, what: phase, seconds };
+            let (line, log) = (MetricsLog::line(&event), Arc::clone(&log));
+            let (tell, told) = std::sync::mpsc::channel();
+            let write = move || {
+                let _ = tell.send((&*log).write_all(&line));
+            };
+            if std::thread::Builder::new().name("stall".to_owned()).spawn(write).is_ok() {
+                let _ = told.recv_timeout(STALL_LINE_WAIT);
+            }
+            stalled(&event);
+        }))
     }
 
     fn validate(&mut self, index: usize) -> Result<(), TrainError> {
         let stage = &self.job.plan.stages[index];
         let masks = self.masks(index);
+        self.pulse.beat(self.checkpoint.state.step, "validation");
         let (step, tokens) = (self.checkpoint.state.step, self.checkpoint.state.tokens);
         let micro_rows = stage.batch.micro_rows;
         let validations = validate(&self.held_out, &mut self.workers, masks, micro_rows, &self.job.token_bytes)
@@ -418,6 +620,7 @@ impl<'a> Trainer<'a> {
         let masks = self.masks(index);
         let state = &mut self.checkpoint.state;
         state.masks = masks.map(|(from, value)| MaskState { from, value });
+        state.updates = self.checkpoint.optimizer.step;
         let step = state.step;
         let what = checkpoint_folder(Path::new("checkpoints"), step).display().to_string();
         self.emit(Event::Checkpoint { step, what, why: why.to_owned() })?;
@@ -430,6 +633,7 @@ impl<'a> Trainer<'a> {
     /// Waits for the copy of the state, which changes next. Gives the seconds.
     fn wait_until_copied(&mut self) -> f64 {
         let start = Instant::now();
+        self.pulse.beat(self.checkpoint.state.step, "copying the state for a checkpoint");
         self.saver.wait_until_copied();
         let seconds = start.elapsed().as_secs_f64();
         self.checkpoint_seconds += seconds;
@@ -438,6 +642,7 @@ impl<'a> Trainer<'a> {
 
     fn wait_until_saved(&mut self) -> Result<(), TrainError> {
         let start = Instant::now();
+        self.pulse.beat(self.checkpoint.state.step, "waiting for a checkpoint to be written: is its disk there?");
         let saved = self.saver.wait()?;
         self.checkpoint_seconds += start.elapsed().as_secs_f64();
         Ok(self.tell_saved(saved)?)
@@ -458,7 +663,7 @@ fn make_workers(job: &TrainJob<'_>, checkpoint: &Checkpoint) -> Workers {
 }
 
 /// The batches of all steps from the one that begins at `position` on.
-fn prefetch(job: &TrainJob<'_>, rows: Loader, position: u64) -> Prefetch<Batch, BatchError> {
+fn prefetch(job: &TrainJob<'_>, rows: Arc<Loader>, position: u64) -> Prefetch<Batch, BatchError> {
     let stages: Vec<(u64, Batches)> = job.plan.stages.iter().map(|stage| (stage.first_row, stage.batch)).collect();
     let n_rows = rows.n_rows();
     let batch_of = move |row: u64| stages[stages.partition_point(|(first, _)| *first <= row) - 1].1;
@@ -475,7 +680,27 @@ fn prefetch(job: &TrainJob<'_>, rows: Loader, position: u64) -> Prefetch<Batch, 
     let make = move |rows: &Loader, first: u64, n: u64| {
         load_batch(rows, first, n, batch_of(first).micro_rows, context, device)
     };
-    Prefetch::start(Arc::new(rows), requests, 1, make)
+    Prefetch::start(rows, requests, 1, make)
+}
+
+/// A step is behind us, whether it was trained on or passed over: tokens and schedule go by rows.
+fn consume(state: &mut RunState, stage: &StagePlan) {
+    state.step += 1;
+    state.position += stage.batch.rows;
+    state.tokens += stage.batch_tokens();
+}
+
+/// Notes `steps`, keeping the list in order and what was noted before.
+fn note_skipped(skipped: &mut Vec<Skipped>, steps: RangeInclusive<u64>, why: &str) {
+    let known: BTreeSet<u64> = skipped.iter().map(|skipped| skipped.step).collect();
+    skipped.extend(steps.filter(|step| !known.contains(step)).map(|step| Skipped { step, why: why.to_owned() }));
+    skipped.sort_by_key(|skipped| skipped.step);
+}
+
+fn describe(documents: &Documents) -> String {
+    let named: Vec<String> =
+        documents.documents.iter().take(4).map(|document| format!("{} ({})", document.id, document.source)).collect();
+    format!("{} documents, among them {}", documents.n_documents, named.join(", "))
 }
 
 /// Rows that cannot be loaded are a matter of the data, all else of the step.
@@ -490,77 +715,6 @@ fn batch_error(step: u64, source: BatchError) -> TrainError {
 fn kept_checkpoints(job: &TrainJob<'_>) -> Keep {
     let stage_ends = job.plan.stages.iter().map(|stage| stage.first_step + stage.n_steps).collect();
     Keep { last: job.keep_last, stage_ends }
-}
-
-/// The newest checkpoint that was trained on the rows that lie there now; those that saw other rows are removed. Rows may have
-/// changed behind it: a later mix, or a take-down.
-fn newest_checkpoint(job: &TrainJob<'_>) -> Result<Option<Checkpoint>, TrainError> {
-    let checkpoints = job.out.join("checkpoints");
-    let steps = list_checkpoints(&checkpoints);
-    let other = |what| Err(TrainError::OtherRun { path: checkpoints.clone(), what });
-    for (index, &step) in steps.iter().enumerate().rev() {
-        let mut checkpoint = load(&checkpoint_folder(&checkpoints, step))?;
-        if checkpoint.state.settings != job.settings {
-            return other("settings");
-        }
-        let Some(n_rows) = rows_in_common(job, &checkpoint.state.parents) else { return other("data") };
-        if checkpoint.state.position <= n_rows {
-            if index + 1 < steps.len() {
-                remove_others(&checkpoints, &steps[..=index])?;
-            }
-            checkpoint.state.parents = parents_until(job, checkpoint.state.stage);
-            return Ok(Some(checkpoint));
-        }
-    }
-    // None was written before the rows changed: training begins anew, and what saw other rows goes.
-    if !steps.is_empty() {
-        remove_others(&checkpoints, &[])?;
-    }
-    Ok(None)
-}
-
-/// What a checkpoint of stage `index` was made from: rows of later stages are none of its parents.
-fn parents_until(job: &TrainJob<'_>, index: usize) -> Vec<Parent> {
-    let is_later = |parent: &&Parent| job.plan.stages[index + 1..].iter().any(|stage| parent.name == rows_of(stage));
-    job.parents.iter().filter(|parent| !is_later(parent)).cloned().collect()
-}
-
-/// The name of a stage's rows among the parents.
-fn rows_of(stage: &StagePlan) -> String {
-    format!("packed/{}", stage.name)
-}
-
-/// How many rows from the first one on are the same for `parents` as for the job; `None` where something else differs, or rows differ
-/// that no take-down accounts for. Held-out rows are not trained on.
-fn rows_in_common(job: &TrainJob<'_>, parents: &[Parent]) -> Option<u64> {
-    let mut n_rows = u64::MAX;
-    let differs = |old: &&Parent| !job.parents.contains(old) && old.name != "packed/validation";
-    for old in parents.iter().filter(differs) {
-        let stage = job.plan.stages.iter().find(|stage| old.name == rows_of(stage))?;
-        let same = job.kept_rows.iter().filter(|(parent, _)| parent == old).map(|(_, same)| *same).min()?;
-        n_rows = n_rows.min(stage.first_row + same);
-    }
-    Some(n_rows)
-}
-
-fn first_checkpoint(job: &TrainJob<'_>) -> Checkpoint {
-    let stage = &job.plan.stages[0];
-    let tensors = initial_tensors(&stage.shape, &job.plan.mup, &job.seed.stream("init"));
-    let optimizer = OptimizerState::new(&tensors);
-    let state = RunState {
-        stage: 0,
-        stage_name: stage.name.clone(),
-        step: 0,
-        tokens: 0,
-        position: 0,
-        shape: stage.shape,
-        mup: job.plan.mup,
-        masks: None,
-        seed: job.seed.as_u64(),
-        settings: job.settings.clone(),
-        parents: parents_until(job, 0),
-    };
-    Checkpoint { state, tensors, optimizer }
 }
 
 /// Commits the stage: its manifest names the log and every checkpoint that was kept, by the hash of its manifest.
@@ -584,18 +738,22 @@ fn entry(folder: &Path, name: &str) -> Result<FileEntry, FileError> {
     Ok(FileEntry { path: name.to_owned(), rows: 1, bytes: metadata.len(), blake3: corpus::hash_file(&path)? })
 }
 
-/// Matrix-product peak of `n_threads` single-threaded workers at the same time in FLOP/s, float32, or of a GPU: the best of a few
-/// rounds, about a second in all. (Two hardware threads of one core share its units, so workers must be measured together.)
-pub fn matmul_peak(device: Device, n_threads: usize) -> f64 {
+/// Matrix-product peak of `n_threads` single-threaded workers at the same time in FLOP/s, or of a GPU, in the precision of the run: the best of
+/// a few rounds, about a second in all. (Two hardware threads of one core share its units, so workers must be measured together.)
+pub fn matmul_peak(device: Device, precision: Precision, n_threads: usize) -> f64 {
     const PRODUCTS: usize = 8;
     const ROUNDS: usize = 4;
     let size: i64 = if device == Device::Cpu { 1024 } else { 8192 };
+    let kind = match precision {
+        Precision::Float32 => Kind::Float,
+        Precision::Bfloat16 => Kind::BFloat16,
+    };
     let n_threads = n_workers(device, n_threads);
     let together = Barrier::new(n_threads);
     let worker = || {
         tch::set_num_threads(1);
         // Values as of any matrix: products of ones use less power, and a GPU is limited by that.
-        let a = Tensor::arange(size * size, (Kind::Float, device)).sin().view([size, size]);
+        let a = Tensor::arange(size * size, (Kind::Float, device)).sin().view([size, size]).to_kind(kind);
         let round = |_| {
             together.wait();
             let start = Instant::now();

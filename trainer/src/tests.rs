@@ -11,8 +11,8 @@ use std::sync::atomic::AtomicBool;
 use corpus::{DocId, Kind as DocumentKind, Manifest, PackedWriter, Seed, Segment, Settings, Span};
 use loader::{Loader, LoaderSettings};
 use planner::{
-    Batch, Growth, LearningRate, MuP, Operator, OptimizerSettings, Precision, Recompute, RunPlan, Shape, StageRequest,
-    plan,
+    Batch, Growth, LearningRate, MuP, Operator, OptimizerSettings, Precision, Recompute, RunPlan, Shape, SpikePolicy,
+    Stability, StageRequest, plan,
 };
 use tch::{Kind, Tensor};
 
@@ -47,13 +47,22 @@ fn two_stages() -> RunPlan {
     plan(&stages, mup()).unwrap()
 }
 
+/// Rows 16 to 19 of every folder whose name says so are of another language than all others.
+const HARD: &str = "hard";
+
 /// Rows of a simple language (each token is the one before plus a constant of the row), with a proposition in every fourth.
-fn pack(folder: &Path, n_rows: u64, seed: &str) -> PathBuf {
-    let seed = Seed::root(3).stream(seed);
+fn pack(folder: &Path, n_rows: u64, name: &str) -> PathBuf {
+    let seed = Seed::root(3).stream(name);
     let mut writer = PackedWriter::new(CONTEXT as usize);
     for row in 0..n_rows {
         let (first, step) = (seed.below(2 * row, VOCABULARY), 1 + seed.below(2 * row + 1, 3));
-        let tokens: Vec<u32> = (0..=CONTEXT).map(|i| ((first + i * step) % VOCABULARY) as u32).collect();
+        let is_strange = name.starts_with(HARD) && (16..20).contains(&row);
+        let id = |i: u64| match (name.starts_with(HARD), is_strange) {
+            (false, _) => (first + i * step) % VOCABULARY,
+            (true, false) => (first + i) % 4,
+            (true, true) => 32 + (first * i) % 32,
+        };
+        let tokens: Vec<u32> = (0..=CONTEXT).map(|i| id(i) as u32).collect();
         let (kind, loss) = if row % 4 == 3 {
             (DocumentKind::Proposition, Some(vec![Span { start: CONTEXT as u32, end: CONTEXT as u32 + 1 }]))
         } else {
@@ -78,6 +87,23 @@ fn pack(folder: &Path, n_rows: u64, seed: &str) -> PathBuf {
 
 /// Trains `two_stages` in `out` and returns the hash of the final weights. With `stop_after`, the run is interrupted there first.
 fn run(root: &Path, out: &str, n_threads: usize, stop_after: Option<u64>) -> (String, Vec<Event>) {
+    run_with(root, out, n_threads, stop_after, calm()).unwrap()
+}
+
+/// Nothing but what is no number counts as a spike, and stops the run.
+fn calm() -> Stability {
+    let (sigma, policy) = (f64::INFINITY, SpikePolicy::Stop);
+    Stability { window: 8, loss_sigma: sigma, norm_sigma: sigma, policy, skips_max: 4, step_seconds_max: 600.0 }
+}
+
+/// The same under other rules for spikes.
+fn run_with(
+    root: &Path,
+    out: &str,
+    n_threads: usize,
+    stop_after: Option<u64>,
+    stability: Stability,
+) -> Result<(String, Vec<Event>), TrainError> {
     let (plan, out) = (two_stages(), root.join(out));
     std::fs::create_dir_all(&out).unwrap();
     let stop = AtomicBool::new(false);
@@ -86,12 +112,15 @@ fn run(root: &Path, out: &str, n_threads: usize, stop_after: Option<u64>) -> (St
         rows: LoaderSettings::of_context(CONTEXT as usize),
         out: &out,
         plan: &plan,
+        stability,
+        started: 0.0,
+        stalled: std::sync::Arc::new(|_| ()),
         optimizer: OptimizerSettings { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1, clip: 1.0 },
         packed: vec![root.join("packed/small"), root.join("packed/large")],
         validation: root.join("packed/validation"),
         token_bytes: vec![2; VOCABULARY as usize],
         seed: Seed::root(1),
-        settings: Settings("settings".into()),
+        settings: Settings(serde_json::json!({ "name": "settings", "stability": stability })),
         parents: Vec::new(),
         checkpoint_every: 3,
         keep_last: 2,
@@ -109,11 +138,11 @@ fn run(root: &Path, out: &str, n_threads: usize, stop_after: Option<u64>) -> (St
         }
         events.push(event.clone());
     };
-    let outcome = train(&job, &mut watch).unwrap();
+    let outcome = train(&job, &mut watch)?;
     assert_eq!(outcome, if stop_after.is_some() { Outcome::Interrupted } else { Outcome::Finished });
     let last = *checkpoint::list_checkpoints(&out.join("checkpoints")).last().unwrap();
     let manifest = Manifest::read(&checkpoint::checkpoint_folder(&out.join("checkpoints"), last)).unwrap();
-    (manifest.files.iter().map(|file| &file.blake3[..]).collect(), events)
+    Ok((manifest.files.iter().map(|file| &file.blake3[..]).collect(), events))
 }
 
 fn data(root: &Path) {
@@ -192,6 +221,97 @@ fn a_checkpoint_of_another_run_or_with_a_flipped_bit_is_refused() {
     bytes[last] ^= 1;
     std::fs::write(&file, bytes).unwrap();
     assert!(matches!(checkpoint::load(&folder), Err(CheckpointError::Hash { path }) if path == file));
+}
+
+/// Data with a batch that spikes in the second stage (in the first the loss falls too steeply to tell), and rules that find it.
+fn spiking(root: &Path, policy: SpikePolicy) -> Stability {
+    if !root.join("packed").exists() {
+        pack(&root.join("packed/small"), 24, "hard-small");
+        pack(&root.join("packed/large"), 32, "hard-large");
+        pack(&root.join("packed/validation"), 8, "validation");
+    }
+    Stability { window: 4, loss_sigma: 4.0, norm_sigma: 1e9, policy, ..calm() }
+}
+
+/// Steps of the log by kind, from the file.
+fn logged(root: &Path, out: &str, kind: &str) -> Vec<u64> {
+    let log = std::fs::read_to_string(root.join(out).join("metrics.jsonl")).unwrap();
+    let events = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    events.filter(|event| event["event"] == kind).map(|event| event["step"].as_u64().unwrap()).collect()
+}
+
+/// A batch that spikes is passed over, wherever the run is interrupted; going back passes over the same batches and ends with the same
+/// weights, since nothing was updated by them; and every step stands in the log once.
+#[test]
+fn spikes_are_passed_over_to_the_bit() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    let skip = spiking(root, SpikePolicy::Skip);
+    let (whole, events) = run_with(root, "whole", 1, None, skip).unwrap();
+    let skipped = logged(root, "whole", "skip");
+    assert_eq!(skipped, [11], "{events:?}");
+    let is_named = |event: &Event| matches!(event, Event::Skip { documents, .. } if documents.n_documents == 4);
+    assert_eq!(events.iter().filter(|event| is_named(event)).count(), 1);
+    for (index, stop_after) in [8, 12].into_iter().enumerate() {
+        let out = format!("stopped-{index}");
+        run_with(root, &out, 2, Some(stop_after), skip).unwrap();
+        assert_eq!(run_with(root, &out, 1, None, skip).unwrap().0, whole, "stopped after step {stop_after}");
+        assert_eq!(logged(root, &out, "skip"), skipped);
+    }
+    let back = Stability { policy: SpikePolicy::Rollback { batches: 1 }, ..skip };
+    let (went_back, events) = run_with(root, "back", 1, None, back).unwrap();
+    let n_tensor_files = 3;
+    assert_eq!(went_back[..64 * n_tensor_files], whole[..64 * n_tensor_files]);
+    let steps: Vec<u64> = events
+        .iter()
+        .filter_map(|event| if let Event::Rollback { step, .. } = event { Some(*step) } else { None })
+        .collect();
+    assert_eq!(steps, [9]);
+    let mut all = [logged(root, "back", "step"), logged(root, "back", "skip")].concat();
+    all.sort_unstable();
+    assert_eq!((all, logged(root, "back", "skip")), ((1..=14).collect(), skipped));
+    // What TensorBoard shows is what the log says: the second file begins where the run went back to.
+    let board = |number: u32| root.join(format!("back/tensorboard/events.out.tfevents.{number:010}.moso"));
+    let records = tensorboard::tests::read(&board(1));
+    assert_eq!(records[1], tensorboard::tests::Record::Start(10));
+    assert!(!board(2).exists());
+}
+
+/// More than the batch that spiked can be passed over, and what led to it may lie before the newest checkpoint.
+#[test]
+fn going_back_further_passes_over_more() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    let back = Stability { loss_sigma: 30.0, ..spiking(root, SpikePolicy::Rollback { batches: 3 }) };
+    run_with(root, "out", 1, None, back).unwrap();
+    assert_eq!(logged(root, "out", "skip"), [9, 10, 11]);
+    let mut all = [logged(root, "out", "step"), logged(root, "out", "skip")].concat();
+    all.sort_unstable();
+    assert_eq!(all, (1..=14).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_run_that_stops_at_a_spike_goes_on_under_another_policy() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    let skip = spiking(root, SpikePolicy::Skip);
+    let stop = Stability { policy: SpikePolicy::Stop, ..skip };
+    let whole = run_with(root, "whole", 1, None, skip).unwrap().0;
+    let error = run_with(root, "out", 1, None, stop).unwrap_err();
+    assert!(matches!(error, TrainError::Spiked { step: 11, .. }), "{error}");
+    let said = error.to_string();
+    for expected in ["step 11", "standard deviations above the mean", "4 documents", "(s)", "moso trace --step 11"] {
+        assert!(said.contains(expected), "{expected} is not in {said}");
+    }
+    assert_eq!(run_with(root, "out", 1, None, skip).unwrap().0, whole);
+    // Once something was passed over, another policy would have given other bits.
+    run_with(root, "other", 1, Some(12), skip).unwrap();
+    let refused = run_with(root, "other", 1, None, stop).unwrap_err().to_string();
+    assert!(refused.contains("stability.policy: \"skip\" there, \"stop\" now"), "{refused}");
+    // Where it is not the data, passing over ends.
+    let never = Stability { skips_max: 0, ..skip };
+    let error = run_with(root, "never", 1, None, never).unwrap_err();
+    assert!(matches!(error, TrainError::Diverged { step: 11, n_steps: 1, limit: 0, .. }), "{error}");
 }
 
 /// What is written is the copy, whatever training does meanwhile; and a copy takes the memory of the one before.

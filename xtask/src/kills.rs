@@ -57,6 +57,7 @@ pub(crate) fn soak(root: &Path, n_kills: u32) -> anyhow::Result<()> {
 #[derive(Debug, Default)]
 struct Counts {
     n_runs: u32,
+    n_starts: u32,
     n_kills: u32,
     /// Kills before a run's first checkpoint counted.
     n_before_the_first: u32,
@@ -81,8 +82,9 @@ impl Bench {
     fn train_with_kills(&self, out: &str, length: Duration, n_max: u32, counts: &mut Counts) -> anyhow::Result<()> {
         loop {
             let mut child = self.start("train", out)?;
+            counts.n_starts += 1;
             if counts.n_kills < n_max {
-                std::thread::sleep(length.mul_f64(random_share(counts.n_kills)));
+                std::thread::sleep(length.mul_f64(random_share(counts.n_starts)));
             }
             if counts.n_kills < n_max && child.try_wait()?.is_none() {
                 child.kill()?;
@@ -136,7 +138,9 @@ fn checkpoints(out: &Path) -> anyhow::Result<(usize, usize)> {
 }
 
 /// Hashes of the last checkpoint's files, and the loss of every step in the order of the log.
-fn outcome(out: &Path) -> anyhow::Result<(BTreeMap<String, String>, Vec<(u64, String)>)> {
+type Outcome = (BTreeMap<String, String>, Vec<(u64, String)>);
+
+fn outcome(out: &Path) -> anyhow::Result<Outcome> {
     let mut folders: Vec<PathBuf> =
         fs::read_dir(out.join("checkpoints"))?.flatten().map(|entry| entry.path()).collect();
     folders.retain(|path| path.is_dir());

@@ -25,8 +25,8 @@ fn losses(loader: &Loader, n_threads: usize) -> Vec<f64> {
     (0..N_STEPS).map(step).collect()
 }
 
-/// Two runs, and runs on one, two and three threads, are equal to the bit, and near the record: other processors round differently. With
-/// UPDATE_EXPECT=1 the record is written again.
+/// Two runs, and runs on one, two and three threads, are equal to the bit, and near the record: other processors round differently. Where training
+/// is changed on purpose, what the failure says becomes the record.
 #[test]
 fn losses_of_twenty_steps_are_the_recorded_ones() {
     let root = tempfile::tempdir().unwrap();
@@ -37,9 +37,6 @@ fn losses_of_twenty_steps_are_the_recorded_ones() {
         assert_eq!(losses(&loader, n_threads), found, "{n_threads} threads");
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("parity/golden-losses.json");
-    if std::env::var_os("UPDATE_EXPECT").is_some() {
-        std::fs::write(&path, serde_json::to_string_pretty(&found).unwrap() + "\n").unwrap();
-    }
     let recorded: Vec<f64> = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     assert_eq!(found.len(), recorded.len());
     let far = found.iter().zip(&recorded).map(|(found, recorded)| (found - recorded).abs()).fold(0.0, f64::max);
