@@ -21,6 +21,7 @@ mod language_table;
 mod large_corpus;
 mod near_duplicates;
 mod packages;
+mod parity;
 mod peers;
 mod setup;
 mod soak;
@@ -84,6 +85,12 @@ enum Command {
     /// Compare near duplicates of the large corpus with a search that misses nothing, and write docs/near-duplicates.md
     /// (ten minutes, 8 GB of memory)
     NearDuplicates,
+    /// Compute what the trainer is tested against again, in PyTorch, and compare it with what is recorded
+    Parity {
+        /// Write the record anew
+        #[arg(long)]
+        write: bool,
+    },
     /// Install the rivals of a stage in throw-away environments and measure them beside us in one run
     Peers(peers::Arguments),
 }
@@ -121,6 +128,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Equality(arguments) => equality::run(&root, &arguments),
         Command::NearDuplicates => near_duplicates::run(&root),
+        Command::Parity { write } => parity::run(&root, write),
         Command::Peers(arguments) => peers::run(&root, &arguments),
     }
 }

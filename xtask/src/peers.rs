@@ -1,11 +1,12 @@
 //! `cargo xtask peers STAGE`: a stage of ours and its rivals on the same documents, side by side in one run.
 //!
-//! Every measurement is a fresh process on one thread, and the systems of a task take turns, so that whatever else the machine does
-//! falls on all alike. What is counted is CPU time, not wall time. Rivals live in throw-away environments under `out/peers/`; one that
+//! Every measurement is a fresh process on one thread (training: two), and the systems of a task take turns, so that whatever else the machine does
+//! falls on all alike. What is counted is CPU time (training: wall time). Rivals live in throw-away environments under `out/peers/`; one that
 //! does not install, or fails, is named and left out. Slow rivals get a part of the documents: a prefix of a fixed shuffle.
 //!
 //! Beside the times, the same run compares what comes out. Ingest: each published quality rule document by document with datatrove's,
-//! and the text of web pages with what was expected of them. Tokenize: every id of every document. Loader: the sum of all ids.
+//! and the text of web pages with what was expected of them. Tokenize: every id of every document. Loader: the sum of all ids. Train: the
+//! loss of the last step, from the same weights.
 
 mod decisions;
 mod environments;
@@ -17,6 +18,7 @@ mod quote;
 mod systems;
 mod tokenize;
 mod tokens;
+mod train;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -63,6 +65,8 @@ enum Stage {
     Tokenize,
     /// Packed rows to batches
     Loader,
+    /// Batches to weights
+    Train,
 }
 
 /// One line of the result: what a system reached on a task.
@@ -102,6 +106,7 @@ impl Stage {
             Stage::Ingest => &ingest::INGEST,
             Stage::Tokenize => &tokenize::TOKENIZE,
             Stage::Loader => &loader::LOADER,
+            Stage::Train => &train::TRAIN,
         }
     }
 }
@@ -140,7 +145,9 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     };
     if arguments.runs != Some(0) {
         let mut environments = Environments::new(&places.folder);
-        make_inputs(&places, &mut environments, arguments.corpus.as_deref())?;
+        if !matches!(arguments.stage, Stage::Train) {
+            make_inputs(&places, &mut environments, arguments.corpus.as_deref())?;
+        }
         match arguments.stage {
             Stage::Ingest => run_ingest(&places, &mut environments, arguments)?,
             Stage::Tokenize => {
@@ -149,6 +156,10 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> anyhow::Result<()> {
             }
             Stage::Loader => {
                 loader::make_rows(&places, &mut environments, arguments)?;
+                measure::measure_all(&places, &mut environments, arguments)?;
+            }
+            Stage::Train => {
+                train::make_rows(&places)?;
                 measure::measure_all(&places, &mut environments, arguments)?;
             }
         }
@@ -162,6 +173,13 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> anyhow::Result<()> {
         quote::write(&places, &report)?;
     }
     Ok(())
+}
+
+/// The Python program of one of the rivals' environments, which is made if it is not there.
+pub(crate) fn environment(root: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    let folder = root.join("out/peers");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    Environments::new(&folder).python(name)
 }
 
 /// Builds one of our measuring programs. With the features of the whole workspace, so that what is built for daily work serves.

@@ -251,8 +251,9 @@ fn value(unit: Unit, measured: &Measured) -> f64 {
         Unit::Megabytes => measured.n_bytes as f64 / 1e6 / measured.cpu_seconds,
         Unit::Tokens => megatokens / measured.cpu_seconds,
         Unit::TokensByTheClock => megatokens / measured.wall_seconds,
+        Unit::TrainedTokens => 1e6 * megatokens / measured.wall_seconds,
         Unit::Milliseconds => 1e3 * measured.wall_seconds,
-        Unit::PeakMemory => measured.peak_mib,
+        Unit::PeakMemory | Unit::TrainingMemory => measured.peak_mib,
         Unit::AnonymousMemory => measured.anonymous_mib,
     }
 }
@@ -291,6 +292,14 @@ fn figures(unit: Unit, measured: &[Measured]) -> String {
             let (cpu, process) =
                 (median(measured, |one| 1e3 * one.cpu_seconds), median(measured, |one| one.process_seconds));
             format!("{cpu:.1} ms of CPU time; {from_disk}; {process:.2} s from start to end of the process")
+        }
+        Unit::TrainedTokens | Unit::TrainingMemory => {
+            let (wall, cpu, peak) = (
+                median(measured, |one| one.wall_seconds),
+                median(measured, |one| one.cpu_seconds),
+                median(measured, |one| one.peak_mib),
+            );
+            format!("{wall:.3} s a step, {cpu:.3} s of CPU time; peak {peak:.0} MiB")
         }
         Unit::PeakMemory => format!("{rows}; {:.0} MiB anonymous at the end", also(Unit::AnonymousMemory)),
         Unit::AnonymousMemory => format!("{rows}; {:.0} MiB resident at most", also(Unit::PeakMemory)),

@@ -39,10 +39,14 @@ pub(super) enum Unit {
     Tokens,
     /// In a second of the clock on the wall, waiting for the disk among it.
     TokensByTheClock,
+    /// Of training steps, by the clock on the wall.
+    TrainedTokens,
     /// By the clock on the wall.
     Milliseconds,
     PeakMemory,
     AnonymousMemory,
+    /// The most that was resident in training steps.
+    TrainingMemory,
 }
 
 /// A rival.
@@ -69,14 +73,15 @@ impl Unit {
             Self::Documents => "documents/s",
             Self::Megabytes => "MB/s",
             Self::Tokens | Self::TokensByTheClock => "M tokens/s",
+            Self::TrainedTokens => "tokens/s",
             Self::Milliseconds => "ms",
-            Self::PeakMemory | Self::AnonymousMemory => "MiB",
+            Self::PeakMemory | Self::AnonymousMemory | Self::TrainingMemory => "MiB",
         }
     }
 
     pub(super) fn better(self) -> &'static str {
         match self {
-            Self::Milliseconds | Self::PeakMemory | Self::AnonymousMemory => "lower",
+            Self::Milliseconds | Self::PeakMemory | Self::AnonymousMemory | Self::TrainingMemory => "lower",
             _ => "higher",
         }
     }

@@ -1,9 +1,12 @@
 """Trains the same model in PyTorch: the same weights, rows and settings as `trainer/examples/step.rs`, two threads, eager or compiled.
 
 Called as `train_driver.py SYSTEM TASK CONTEST MEGABYTES SCRATCH`. CONTEST is a JSON file that our own program wrote, with the shape, the batch
-and the number of steps; beside it lie the rows and the first weights. SYSTEM may carry variants behind its name, as in
-`pytorch-eager+micro=16`, to see what PyTorch likes best; what is measured by default is what was found best on the machine of
-docs/benchmarks/train.md. The last line of the output is a JSON object, as in the other drivers.
+and the number of steps; beside it lie the rows and the first weights. The last line of the output is a JSON object, as in the other drivers.
+
+SYSTEM is `pytorch-eager` or `pytorch-compile`, and may have variants behind it. `+malloc` tells glibc to keep what is freed instead of giving it
+back to the system: half of eager's time in bfloat16 goes into pages that are mapped again and cleared. PyTorch's tuning guide has TCMalloc or jemalloc
+for that; these variables do the same without another library, and cost memory. Other variants are not measured by default, as they
+made no difference beyond a few per cent: `+micro=16` (rows of a micro-batch: twice and half of the contest's), `+mode=max-autotune-no-cudagraphs`.
 """
 import json
 import os
@@ -14,6 +17,14 @@ import time
 THREADS = 2
 # Read when the libraries are loaded. The contests of the other stages run on one thread, and their harness says so.
 os.environ.update({name: str(THREADS) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")})
+KEEP_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(4 << 30),
+    "MALLOC_TRIM_THRESHOLD_": str(8 << 30),
+    "MALLOC_TOP_PAD_": str(256 << 20),
+}
+if "+malloc" in "".join(sys.argv[1:2]) and "MALLOC_TOP_PAD_" not in os.environ:
+    # Read when the process starts.
+    os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | KEEP_MEMORY)
 if len(sys.argv) > 5:
     # What was compiled once is taken from there by later processes; compiling is not among the measured steps.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(pathlib.Path(sys.argv[5]) / "inductor"))
@@ -164,7 +175,7 @@ def measure(trainer, n_warm, n_steps):
 
 def main(system, task, path, _megabytes, _scratch):
     system, *variants = system.split("+")
-    variants = dict(variant.split("=") for variant in variants)
+    variants = dict(variant.split("=") for variant in variants if "=" in variant)
     path = pathlib.Path(path)
     contest = json.loads(path.read_text())
     torch.set_num_threads(int(variants.get("threads", THREADS)))
