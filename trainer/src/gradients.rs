@@ -7,7 +7,7 @@
 //!
 //! The graph is cut between blocks: a block's gradients are taken as soon as that of what lies behind it is known, and its activations
 //! are freed then, or, with [`Recompute::Blocks`], are made only then. Between the last block and the loss there is no graph: logits of a
-//! few rows at a time become losses and gradients in place, and are gone ([`chunked_loss`]).
+//! few rows at a time become losses and gradients in place, and are gone.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
