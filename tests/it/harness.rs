@@ -84,11 +84,13 @@ impl Bench {
     }
 
     /// Makes everything that training reads.
+    #[cfg(feature = "torch")]
     pub(crate) fn make_rows(&self, out: &str) {
         ["ingest", "tokenizer", "tokenize", "mix"].iter().for_each(|stage| self.succeed(stage, out));
     }
 
     /// Another run's folder with the same rows.
+    #[cfg(feature = "torch")]
     pub(crate) fn copy_rows(&self, from: &str, to: &str) {
         for part in ["documents", "dropped", "tokenizer", "tokens", "packed", "ledger"] {
             for (path, bytes) in files_of(&self.path(from).join(part)) {
@@ -107,6 +109,7 @@ impl Bench {
 
 impl Bench {
     /// The same with more arguments.
+    #[cfg(feature = "torch")]
     pub(crate) fn fail_with(&self, command: &str, out: &str, arguments: &[&str], code: i32, expected: &[&str]) {
         expect_failure(self.command(command, out).args(arguments).output().unwrap(), code, expected);
     }
