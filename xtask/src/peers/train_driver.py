@@ -4,7 +4,7 @@ Called as `train_driver.py SYSTEM TASK CONTEST MEGABYTES SCRATCH`. CONTEST is a 
 and the number of steps; beside it lie the rows and the first weights. The last line of the output is a JSON object, as in the other drivers.
 
 SYSTEM is `pytorch-eager` or `pytorch-compile`, and may have variants behind it. `+malloc` tells glibc to keep what is freed instead of giving it
-back to the system: half of eager's time in bfloat16 goes into pages that are mapped again and cleared. PyTorch's tuning guide has TCMalloc or jemalloc
+back to the system: a third of eager's time in bfloat16 goes into pages that are mapped again and cleared. PyTorch's tuning guide has TCMalloc or jemalloc
 for that; these variables do the same without another library, and cost memory. Other variants are not measured by default, as they
 made no difference beyond a few per cent: `+micro=16` (rows of a micro-batch: twice and half of the contest's), `+mode=max-autotune-no-cudagraphs`.
 """
