@@ -359,6 +359,7 @@ impl<'a> Stages<'a> {
                 top_k: self.run.eval.top_k,
                 n_tokens: self.run.eval.sample_tokens,
             },
+            precision: self.run.precision,
             device: crate::model::open_device(self.device)?,
             n_threads: self.n_threads,
             settings: &self.run.settings("eval"),

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use thiserror::Error;
 use tokenize::{Encoder, TokenizeError, Vocabulary, decode, load_tokenizer, token_lengths};
 use trainer::gradients::BatchError;
-use trainer::{Checkpoint, CheckpointError, Device, Sampling, generate, most_likely, validate_folder};
+use trainer::{Checkpoint, CheckpointError, Device, Precision, Sampling, generate, most_likely, validate_folder};
 
 use crate::tasks::{Item, Task, rule_tasks};
 
@@ -28,6 +28,8 @@ pub struct EvalJob<'a> {
     pub prompts: &'a [String],
     /// How samples are drawn.
     pub sampling: Sampling,
+    /// What the run's matrix products compute in: a loss is that of training only in the same precision.
+    pub precision: Precision,
     /// Where to compute.
     pub device: Device,
     /// Worker threads; results do not depend on them.
@@ -71,8 +73,8 @@ pub fn evaluate(job: &EvalJob<'_>, progress: &dyn Fn(&str)) -> Result<(), EvalEr
     let mut results = Map::new();
     progress("validation loss");
     let token_bytes = token_lengths(job.out)?;
-    for found in
-        validate_folder(&checkpoint, &job.validation, job.n_threads, &token_bytes).map_err(EvalError::Validation)?
+    for found in validate_folder(&checkpoint, &job.validation, job.precision, job.n_threads, &token_bytes)
+        .map_err(EvalError::Validation)?
     {
         let name = format!("validation_{}", found.lang);
         let values = json!({

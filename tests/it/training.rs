@@ -273,6 +273,29 @@ fn the_whole_way() {
     refuses_other_settings(&bench);
 }
 
+/// In bfloat16, with the paper's emoji for labels: killed inside a mask ramp it goes on to the same bits, and a checkpoint that is read
+/// back has the validation loss that it had in training.
+#[test]
+fn bfloat16_and_emoji_go_the_whole_way() {
+    let bench = Bench::new();
+    bench.edit("precision = \"float32\"", "precision = \"bfloat16\"");
+    bench.edit("[tokenizer.train]", "[tokenizer]\nlabels = \"emoji\"\n\n[tokenizer.train]");
+    bench.succeed("run", "whole");
+    bench.make_rows("killed");
+    bench.kill_when("train", "killed", |out| has_step(out, 53));
+    bench.succeed("train", "killed");
+    assert_eq!(final_hashes(&bench.path("killed")), final_hashes(&bench.path("whole")));
+    let out = bench.path("whole");
+    let results: Value = serde_json::from_slice(&fs::read(out.join("eval/results.json")).unwrap()).unwrap();
+    let log = events(&out);
+    for lang in ["en", "zh"] {
+        let mut of_lang = log.iter().filter(|event| event["event"] == "validation" && event["lang"] == lang);
+        let trained = of_lang.next_back().unwrap()["loss"].as_f64().unwrap();
+        let read_back = results["results"][format!("validation_{lang}")]["loss,none"].as_f64().unwrap();
+        assert!((trained - read_back).abs() < 1e-5, "{lang}: {trained} {read_back}");
+    }
+}
+
 /// Losses of all steps of a run that began on `device`.
 fn losses(out: &Path, device: &str) -> Vec<f64> {
     let log = events(out);

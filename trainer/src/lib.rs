@@ -40,6 +40,7 @@ pub use metrics::{BatchDocument, Documents, Event, Seconds};
 pub use model::{Cache, Masks, Model, Surroundings};
 pub use optimizer::OptimizerState;
 pub use parameters::{Axis, ParameterSpec, Role, initial_tensors, parameter_specs};
+pub use planner::Precision;
 pub use run::{Outcome, TRAIN_FORMAT, TrainError, TrainJob, matmul_peak, train};
 pub use tch::Device;
 pub use torch_ext::end_process;

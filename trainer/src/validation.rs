@@ -37,10 +37,12 @@ struct Targets {
     n_bytes: u64,
 }
 
-/// Computes the loss of a checkpoint on all rows of a packed folder, on `n_threads` threads or the GPU it lies on.
+/// Computes the loss of a checkpoint on all rows of a packed folder, in the precision that it was trained in, on `n_threads`
+/// threads or the GPU it lies on.
 pub fn validate_folder(
     checkpoint: &Checkpoint,
     folder: &Path,
+    precision: Precision,
     n_threads: usize,
     token_bytes: &[u32],
 ) -> Result<Vec<Validation>, BatchError> {
@@ -48,7 +50,7 @@ pub fn validate_folder(
     let loader = Loader::open(&[folder.to_owned()], &LoaderSettings::of_context(shape.context as usize))?;
     let n_workers = n_workers(checkpoint.device(), n_threads);
     let model = (*shape, checkpoint.state.mup);
-    let mut workers = Workers::new(&checkpoint.tensors, model, Precision::Float32, Recompute::None, n_workers);
+    let mut workers = Workers::new(&checkpoint.tensors, model, precision, Recompute::None, n_workers);
     validate(&loader, &mut workers, checkpoint.mask_settings(), MICRO_ROWS, token_bytes)
 }
 
