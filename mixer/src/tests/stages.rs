@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use corpus::{LedgerShard, PackedShard, Reading, Segment, is_held_out};
+use loader::{Loader, LoaderSettings, rows_of_rank};
 use proptest::prelude::*;
 
 use super::*;
@@ -77,6 +78,40 @@ fn stages_of(case: &Case) -> Vec<StageMix> {
     case.stages.iter().enumerate().map(stage).collect()
 }
 
+/// How a stage is trained: rows of a batch, ranks that share each, and steps between restarts.
+type Training = (u64, u64, u64);
+
+fn trainings() -> impl Strategy<Value = Vec<Training>> {
+    prop::collection::vec((1_u64..9, 1_u64..6, 1_u64..5), 3)
+}
+
+/// All rows of a stage as its ranks get them: batch after batch from the rows of all stages, each rank its part, and everything opened anew
+/// at the position reached whenever training is started again.
+fn rows_trained_on(out: &Path, stages: &[StageMix], index: usize, (batch, n_ranks, n_steps): Training) -> Rows {
+    let folders: Vec<_> = stages.iter().map(|stage| out.join(packed_folder(&stage.name))).collect();
+    let open = || Loader::open(&folders, &LoaderSettings::of_context(12)).unwrap();
+    let mut position: u64 = stages[..index].iter().map(|stage| stage.n_rows).sum();
+    let end = position + stages[index].n_rows;
+    let (mut rows, mut loader, mut step) = (Rows::new(), open(), 0);
+    while position < end {
+        let n_rows = batch.min(end - position);
+        for rank in 0..n_ranks {
+            let (first, n) = rows_of_rank(position, n_rows, rank, n_ranks);
+            let blocks = if n > 0 { loader.blocks(first, n).unwrap() } else { Vec::new() };
+            let tokens: Vec<u32> = blocks.iter().flat_map(|block| block.as_ref().iter().copied()).collect();
+            let of_rows = (first..first + n).map(|row| loader.segments(row).unwrap());
+            rows.extend(tokens.chunks(13).map(<[u32]>::to_vec).zip(of_rows));
+            assert_eq!(tokens.len() as u64, 13 * n, "a rank gets whole rows");
+        }
+        position += n_rows;
+        step += 1;
+        if step % n_steps == 0 {
+            loader = open();
+        }
+    }
+    rows
+}
+
 /// How often every position of every document was read; the first token of a later piece was read in the piece before.
 fn count(seen: &mut BTreeMap<(DocId, u32), u32>, predicted: &mut BTreeMap<(DocId, u32), u32>, segments: &[Segment]) {
     for segment in segments {
@@ -91,10 +126,11 @@ fn count(seen: &mut BTreeMap<(DocId, u32), u32>, predicted: &mut BTreeMap<(DocId
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(8))]
-    /// Over random corpora and stages whose shares, strata and packing change from one to the next: what lies in the rows is what the
-    /// ledger says was read, token by token; quotas hold to the row; nothing is read again before everything else was read.
+    /// Over random corpora and stages whose shares, strata, packing, batches, ranks and restarts change from one to the next: what ranks get
+    /// from the loader is what the ledger says was read, token by token; quotas hold to the row; nothing is read again before everything
+    /// else was read.
     #[test]
-    fn rows_hold_exactly_what_the_ledger_says(case in cases()) {
+    fn what_is_trained_on_is_exactly_what_the_ledger_says(case in cases(), trainings in trainings()) {
         let out = tempfile::tempdir().unwrap();
         let (documents, stages) = (corpus_of(&case), stages_of(&case));
         write_corpus(out.path(), &documents, case.shard);
@@ -106,8 +142,8 @@ proptest! {
         }
         let by_id: BTreeMap<DocId, &TokenizedDocument> = documents.iter().map(|document| (document.id, document)).collect();
         let (mut seen, mut predicted) = (BTreeMap::new(), BTreeMap::new());
-        for stage in &stages {
-            let rows = rows_of(out.path(), &stage.name);
+        for (index, stage) in stages.iter().enumerate() {
+            let rows = rows_trained_on(out.path(), &stages, index, trainings[index]);
             prop_assert_eq!(rows.len() as u64, stage.n_rows);
             let mut by_lang: BTreeMap<String, u64> = BTreeMap::new();
             for (tokens, segments) in &rows {
