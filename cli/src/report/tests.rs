@@ -1,7 +1,7 @@
 //! Pages from made-up facts: what is escaped, what passes, and that nothing missing breaks the page.
 
 use corpus::Tally;
-use planner::{Batch, Cost, Growth as Grows, LearningRate, MuP, Operator, Shape, StageRequest, plan};
+use planner::{Batch, Cost, Depth, Growth as Grows, LearningRate, Moments, MuP, Shape, StageRequest, Width, plan};
 
 use super::checks::{Check, Verdict, checks};
 use super::facts::{
@@ -17,10 +17,23 @@ fn request(name: &str, hidden: u64, grows: bool) -> StageRequest {
     StageRequest {
         name: name.into(),
         tokens: 320,
-        shape: Shape { layers: 1, hidden, heads: hidden / 4, ffn: 4 * hidden, vocabulary: 128, context: CONTEXT },
+        shape: Shape {
+            layers: 1,
+            hidden,
+            heads: hidden / 4,
+            head_size: 4,
+            ffn: 4 * hidden,
+            vocabulary: 128,
+            context: CONTEXT,
+        },
         batch: Batch { rows: 4, micro_rows: 4 },
-        learning_rate: LearningRate::Cosine { peak: 1e-2, end: 1e-3, warmup_tokens: 32 },
-        growth: grows.then_some(Grows { operator: Operator::Masked, ramp_tokens: 64 }),
+        learning_rate: Some(LearningRate::Cosine { peak: 1e-2, end: 1e-3, warmup_tokens: 32 }),
+        growth: grows.then_some(Grows {
+            depth: Depth::Stack,
+            width: Width::Random,
+            ramp_tokens: 64,
+            moments: Moments::Old,
+        }),
     }
 }
 
