@@ -58,11 +58,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// A panic is our bug (exit code 1); its message has been printed where it happened.
+/// Panics become failures.
 fn run_guarded(command: Command) -> Result<(), Failure> {
-    std::panic::catch_unwind(AssertUnwindSafe(|| run(command))).unwrap_or_else(|_| {
-        Err(Failure::bug(anyhow::anyhow!("this is a bug in moso; please report the message above")))
-    })
+    let done = std::panic::catch_unwind(AssertUnwindSafe(|| run(command)));
+    done.unwrap_or_else(|panic| Err(Failure::panicked(&*panic))).map_err(Failure::or_out_of_memory)
 }
 
 #[expect(clippy::disallowed_methods, reason = "nobody reads on: there is nothing left to do")]
@@ -72,6 +71,13 @@ fn print_line(line: std::fmt::Arguments<'_>) {
     }
 }
 
+/// The person asked twice. With libtorch, its own clean-up would crash where its threads still compute.
+#[cfg(feature = "torch")]
+fn end_at_once() {
+    trainer::end_process(i32::from(failure::INTERRUPTED));
+}
+
+#[cfg(not(feature = "torch"))]
 #[expect(clippy::disallowed_methods, reason = "the person asked twice")]
 fn end_at_once() {
     std::process::exit(i32::from(failure::INTERRUPTED));

@@ -77,7 +77,7 @@ fn summary(facts: &Facts) -> String {
         0 => "was not validated".to_owned(),
         _ => format!("ends at a validation loss of {}", ends.join(" and ")),
     };
-    let (seconds, n_tokens) = (facts.seconds(), short(trained(facts) as f64));
+    let (seconds, n_tokens) = (facts.seconds(), short(facts.log.tokens() as f64));
     let (time, price) = (duration(seconds), money(facts.cost.usd(seconds)));
     let sentence = format!(
         "{grown} read {n_tokens} tokens, packed from {} of {} documents, and {ends}, after \
@@ -98,11 +98,6 @@ fn summary(facts: &Facts) -> String {
     }
     html.push_str("</dl>\n");
     html
-}
-
-/// Tokens that were really trained on.
-fn trained(facts: &Facts) -> u64 {
-    facts.log.steps.last().map_or(0, |step| step.tokens)
 }
 
 fn must_hold(facts: &Facts) -> String {

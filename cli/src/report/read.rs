@@ -12,7 +12,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::facts::{Corpus, Evaluation, Facts, Folder, Group, Growth, Log, Packed, Sample, Step, Task, Validation};
+use super::facts::{
+    Corpus, Evaluation, Facts, Folder, Group, Growth, Log, Packed, Rollback, Sample, Skip, Step, Task, Validation,
+};
 use crate::failure::Failure;
 use crate::run_file::Run;
 
@@ -23,6 +25,8 @@ enum Line {
     Step(Step),
     Growth(Growth),
     Validation(Validation),
+    Skip(Skip),
+    Rollback(Rollback),
     Resume,
     #[serde(other)]
     Other,
@@ -103,6 +107,8 @@ fn log(path: &Path) -> Result<Log, Failure> {
             Line::Step(step) => log.steps.push(step),
             Line::Growth(growth) => log.growths.push(growth),
             Line::Validation(validation) => log.validations.push(validation),
+            Line::Skip(skip) => log.skips.push(skip),
+            Line::Rollback(rollback) => log.rollbacks.push(rollback),
             Line::Resume => log.n_resumes += 1,
             Line::Other => {}
         }

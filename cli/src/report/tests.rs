@@ -5,8 +5,8 @@ use planner::{Batch, Cost, Depth, Growth as Grows, LearningRate, Moments, MuP, S
 
 use super::checks::{Check, Verdict, checks};
 use super::facts::{
-    Corpus, Dropped, DroppedSample, Evaluation, Facts, Folder, Group, Growth, Log, Packed, Sample, SourceCount, Step,
-    Task, Time, Validation,
+    Corpus, Dropped, DroppedSample, Evaluation, Facts, Folder, Group, Growth, Log, Packed, Rollback, Sample, Skip,
+    SourceCount, Step, Task, Time, Validation,
 };
 use super::markup::{bytes, duration, energy, escape, fixed, flops, money, percent, scientific, short, whole};
 use super::{charts, page};
@@ -89,6 +89,8 @@ fn log() -> Log {
             seconds: 1.0,
         }],
         validations: vec![validation("a", 320, "en", 5.5), validation("b", 640, "en", 5.0)],
+        skips: Vec::new(),
+        rollbacks: Vec::new(),
         n_resumes: 0,
     }
 }
@@ -259,6 +261,29 @@ fn what_is_missing_is_said() {
         assert!(html.contains(expected), "{expected}");
     }
     assert!(html.contains("were not measured") || html.contains("conditions fail"));
+}
+
+/// A run whose last step was passed over has used up its tokens all the same; one without spikes says nothing about them.
+#[test]
+fn spikes_are_listed_with_their_reasons() {
+    let mut facts = facts();
+    assert!(!page::page(&facts).contains("Spikes"));
+    let last = facts.log.steps.pop().unwrap();
+    let why = || "the loss 9 lies <b>far</b> above".to_owned();
+    facts.log.skips = vec![Skip { step: 20, tokens: last.tokens, why: why(), n_documents: 5 }];
+    facts.log.rollbacks = vec![Rollback { step: 12, why: why(), skipped: (18, 20), n_documents: 6 }];
+    assert_eq!(verdict(&facts, "Tokens trained on"), Verdict::Holds);
+    let html = page::page(&facts);
+    for expected in [
+        "<h3>Spikes</h3>",
+        "1 step was passed over, the run went back 1 time;",
+        "back to step 12, to pass over 18 to 20",
+        "lies &lt;b&gt;far&lt;/b&gt; above",
+        ">5<",
+        ">6<",
+    ] {
+        assert!(html.contains(expected), "{expected}");
+    }
 }
 
 #[test]
