@@ -35,8 +35,6 @@ pub struct Resources {
     pub device: Device,
     /// How many.
     pub n_devices: u64,
-    /// Threads where the device is a processor.
-    pub n_threads: u64,
     /// What products compute in.
     pub precision: Precision,
     /// What is computed twice.
@@ -398,12 +396,12 @@ fn amounts(
 }
 
 fn stage_memory(stage: &StagePlan, layout: &Layout, resources: &Resources) -> Memory {
-    let Resources { device, precision, recompute, n_threads, .. } = resources;
+    let Resources { device, precision, recompute, .. } = resources;
     if *layout != Layout::ONE {
         return of_layout(&stage.shape, stage.batch, layout, *precision, *recompute);
     }
     let place = match device.kind {
-        DeviceKind::Cpu => Place::Cpu { n_threads: *n_threads },
+        DeviceKind::Cpu => Place::Cpu { n_threads: device.threads },
         DeviceKind::Gpu => Place::Gpu,
     };
     let (precision, recompute, has_masks) = (*precision, *recompute, stage.n_ramp_steps > 0);

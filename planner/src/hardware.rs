@@ -18,6 +18,9 @@ pub struct Device {
     /// What it is, a GPU where nothing is said.
     #[serde(default)]
     pub kind: DeviceKind,
+    /// Threads that compute side by side where it is a processor.
+    #[serde(default = "one")]
+    pub threads: u64,
     /// Peak of dense matrix products.
     pub tflops: Peak,
     /// Memory in GiB.
@@ -34,6 +37,10 @@ pub struct Device {
     pub host_gb_per_s: f64,
     /// The server that it is in.
     pub node: Node,
+}
+
+fn one() -> u64 {
+    1
 }
 
 /// What a device is.
@@ -154,6 +161,7 @@ fn check_device(device: &Device) -> Result<(), HardwareError> {
     let Device {
         name,
         kind: _,
+        threads: _,
         tflops,
         memory_gib,
         watts,

@@ -12,7 +12,6 @@ fn resources(device: &str, n_devices: u64) -> Resources {
     Resources {
         device,
         n_devices,
-        n_threads: 2,
         precision: Precision::Bfloat16,
         recompute: Recompute::None,
         usd_per_device_hour: 2.0,

@@ -95,7 +95,6 @@ fn resources(speed: impl Fn(&Published) -> StageSpeed) -> Resources {
     Resources {
         device: Hardware::built_in().find("A800").unwrap().clone(),
         n_devices: 192,
-        n_threads: 1,
         precision: Precision::Bfloat16,
         recompute: Recompute::None,
         usd_per_device_hour: 1.0,
