@@ -27,6 +27,9 @@ const GROWTH_MIN: f64 = 1.5;
 /// Tokens are shared in parts of one in so many.
 const PARTS: u64 = 40;
 
+/// A stage has so many of them at least.
+const PARTS_MIN: u64 = 2;
+
 /// Proposals that are given.
 const PROPOSALS_MAX: usize = 10;
 
@@ -225,9 +228,10 @@ fn shares(n_stages: u64, n_steps: u64) -> Box<dyn Iterator<Item = Vec<u64>>> {
     let part = move |parts: u64| n_steps * parts / PARTS;
     match n_stages {
         1 => Box::new(std::iter::once(vec![n_steps])),
-        2 => Box::new((1..PARTS).map(move |first| vec![part(first), n_steps - part(first)])),
-        _ => Box::new((1..PARTS - 1).flat_map(move |first| {
-            (1..PARTS - first).map(move |second| vec![part(first), part(second), n_steps - part(first) - part(second)])
+        2 => Box::new((PARTS_MIN..=PARTS - PARTS_MIN).map(move |first| vec![part(first), n_steps - part(first)])),
+        _ => Box::new((PARTS_MIN..=PARTS - 2 * PARTS_MIN).flat_map(move |first| {
+            let rest = move |second: u64| n_steps - part(first) - part(second);
+            (PARTS_MIN..=PARTS - first - PARTS_MIN).map(move |second| vec![part(first), part(second), rest(second)])
         })),
     }
 }
