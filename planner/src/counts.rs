@@ -25,7 +25,7 @@ impl TensorCount {
 /// All tensors. Their parameters add up to [`Shape::n_parameters`].
 pub fn tensors(shape: &Shape) -> Vec<TensorCount> {
     let Shape { layers, hidden, ffn, vocabulary, .. } = *shape;
-    let heads = shape.heads * shape.head_size();
+    let heads = shape.attention();
     let once = |name: &str, size: &[u64]| TensorCount { name: name.to_owned(), size: size.to_vec(), n: 1 };
     let mut tensors = vec![
         once("embedding", &[vocabulary, hidden]),
@@ -73,10 +73,10 @@ pub fn operations(shape: &Shape) -> [Operation; 7] {
     let of_blocks =
         |name, multiplications: u64| Operation { name, forward: 2 * layers * multiplications, in_block: true };
     [
-        of_blocks("queries, keys, values", 3 * hidden * hidden),
-        of_blocks("scores", context * hidden),
-        of_blocks("weighted values", context * hidden),
-        of_blocks("attention output", hidden * hidden),
+        of_blocks("queries, keys, values", 3 * hidden * shape.attention()),
+        of_blocks("scores", context * shape.attention()),
+        of_blocks("weighted values", context * shape.attention()),
+        of_blocks("attention output", shape.attention() * hidden),
         of_blocks("feed forward, up", hidden * ffn),
         of_blocks("feed forward, down", ffn * hidden),
         Operation { name: "logits", forward: 2 * hidden * vocabulary, in_block: false },

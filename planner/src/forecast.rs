@@ -404,8 +404,14 @@ fn stage_memory(stage: &StagePlan, layout: &Layout, resources: &Resources) -> Me
         DeviceKind::Cpu => Place::Cpu { n_threads: device.threads },
         DeviceKind::Gpu => Place::Gpu,
     };
-    let (precision, recompute, has_masks) = (*precision, *recompute, stage.n_ramp_steps > 0);
-    let process = Process { place, precision, recompute, has_masks, has_checkpoints: true };
+    let process = Process {
+        place,
+        precision: *precision,
+        recompute: *recompute,
+        grows: stage.growth.is_some(),
+        has_masks: stage.n_ramp_steps > 0,
+        has_checkpoints: true,
+    };
     of_process(&stage.shape, stage.batch, &process)
 }
 

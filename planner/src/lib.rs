@@ -7,8 +7,9 @@
 //! ```
 //! use planner::Shape;
 //!
-//! let flm_101b = Shape { layers: 80, hidden: 10_240, heads: 80, ffn: 40_960, vocabulary: 100_352, context: 2_048 };
-//! assert_eq!(flm_101b.head_size(), 128);
+//! let (heads, head_size) = (80, 128);
+//! let flm_101b = Shape { layers: 80, hidden: 10_240, heads, head_size, ffn: 40_960, vocabulary: 100_352, context: 2_048 };
+//! assert_eq!(flm_101b.attention(), flm_101b.hidden);
 //! assert_eq!(flm_101b.n_parameters() / 1_000_000, 101_701);
 //! ```
 //!
@@ -17,6 +18,7 @@
 mod cost;
 mod counts;
 mod forecast;
+mod growth;
 mod hardware;
 mod layout;
 mod loss;
@@ -36,12 +38,14 @@ pub use counts::{Operation, TensorCount, computed_flops_per_token, operations, t
 pub use forecast::{
     Amounts, Forecast, ForecastError, Resources, Speed, SpeedSource, StageForecast, StageSpeed, forecast,
 };
+pub use growth::{Depth, Growth, Moments, Width};
 pub use hardware::{Device, DeviceKind, Hardware, HardwareError, Node, Peak};
 pub use layout::{Layout, LayoutError, LayoutForecast, Machine, forecast_layout, layouts, usable_gib};
 pub use loss::{CHINCHILLA, LossLaw};
 pub use memory::{GIB, Memory, Place, Process, of_layout, of_process};
+pub use names::nearest_divisors;
 pub use proposal::{Proposal, ProposalError, ProposedStage, Question, propose};
-pub use schedule::LearningRate;
+pub use schedule::{Curve, LearningRate};
 pub use shape::{MuP, Precision, Recompute, Shape};
 pub use stability::{SpikePolicy, Stability};
-pub use stage::{Batch, Growth, Operator, OptimizerSettings, PlanError, RunPlan, StagePlan, StageRequest, plan};
+pub use stage::{Batch, OptimizerSettings, PlanError, RunPlan, StagePlan, StageRequest, check_growth_step, plan};

@@ -87,72 +87,98 @@ pub struct Process {
     pub precision: Precision,
     /// What is computed twice.
     pub recompute: Recompute,
-    /// Whether masks of growth rise in the stage: blocks then run in libtorch's operations, which keep more.
+    /// Whether the stage begins with growth, which is looked at with all logits of a few rows before and after.
+    pub grows: bool,
+    /// Whether masks of growth rise in it: what is multiplied with is then another copy of the weights.
     pub has_masks: bool,
     /// Whether checkpoints are written.
     pub has_checkpoints: bool,
 }
 
-/// Memory of `moso train` at its highest (`trainer/src/{gradients,model,saving}.rs`).
+/// Memory of `moso train` at its highest (`trainer/src/{gradients,model,run,saving}.rs`): within a step, or where it looks at a growth.
 pub fn of_process(shape: &Shape, batch: Batch, process: &Process) -> Memory {
+    let (step, growth) = (of_step(shape, batch, process), of_growth(shape, process));
+    if process.grows && growth.total() > step.total() { growth } else { step }
+}
+
+fn of_step(shape: &Shape, batch: Batch, process: &Process) -> Memory {
     let Shape { layers, hidden, vocabulary, context, .. } = *shape;
-    let n_parameters = shape.n_parameters() as f64;
-    let n_matrices = (vocabulary * hidden + layers * (4 * hidden * hidden + 2 * hidden * shape.ffn)) as f64;
     let n_micro_batches = batch.rows.div_ceil(batch.micro_rows);
-    let is_float32 = process.precision == Precision::Float32;
-    let (n_workers, libraries) = match process.place {
-        Place::Cpu { n_threads } => (n_threads.min(n_micro_batches).max(1) as f64, PROCESS_BYTES),
-        Place::Gpu => (1.0, CUDA_BYTES),
+    let n_workers = match process.place {
+        Place::Cpu { n_threads } => n_threads.min(n_micro_batches).max(1) as f64,
+        Place::Gpu => 1.0,
     };
-    // In float32 only queries, keys and values are copied: they lie side by side there. In bfloat16 all matrices are.
-    let copies = if is_float32 { 4 * 3 * layers * hidden * (hidden + 1) } else { 0 } as f64;
-    let copies = copies + if is_float32 { 0.0 } else { 2.0 * n_matrices };
-    let element = if is_float32 { 4.0 } else { 2.0 };
     // Of every micro-batch but the first the embedding's gradient is made apart, and of every block as its turn comes.
     let embeddings_apart = n_workers.min((n_micro_batches - 1) as f64);
-    let block = shape.n_block_parameters() as f64;
-    let gradients =
-        4.0 * n_parameters + 4.0 * embeddings_apart * (vocabulary * hidden) as f64 + n_workers * element * block;
-    let n_positions = n_workers * (batch.micro_rows * context) as f64;
-    let of_block = block_bytes_of_process(shape, process);
+    let apart = 4.0 * embeddings_apart * (vocabulary * hidden) as f64
+        + n_workers * process.element() * shape.n_block_parameters() as f64;
+    let of_block = block_bytes(shape, process);
     let kept_blocks = match process.recompute {
         Recompute::None => layers as f64 * of_block,
         Recompute::Blocks => layers as f64 * 4.0 * hidden as f64 + of_block,
     };
-    // In front of and behind the last norm, in float32, with the gradients of both.
-    let activations = n_positions * (kept_blocks + 16.0 * hidden as f64);
+    let n_positions = n_workers * (batch.micro_rows * context) as f64;
+    let state = of_state(shape, process);
     Memory {
-        weights: 4.0 * n_parameters + copies,
-        gradients,
+        gradients: state.gradients + apart,
+        // In front of and behind the last norm, in float32, with the gradients of both.
+        activations: n_positions * (kept_blocks + 16.0 * hidden as f64),
+        logits: n_workers * process.element() * vocabulary as f64 * logit_rows(vocabulary, process),
+        ..state
+    }
+}
+
+/// All logits of eight rows before and after, and their difference, in float32, beside another model over the same weights.
+fn of_growth(shape: &Shape, process: &Process) -> Memory {
+    let state = of_state(shape, process);
+    let logits = 3.0 * 4.0 * (8 * shape.context * shape.vocabulary) as f64;
+    Memory { gradients: 2.0 * state.gradients, logits, ..state }
+}
+
+/// What is there all the time.
+fn of_state(shape: &Shape, process: &Process) -> Memory {
+    let n_parameters = shape.n_parameters() as f64;
+    let (embedding, attention) = (shape.vocabulary * shape.hidden, shape.attention());
+    let n_joined = 3 * shape.layers * attention * (shape.hidden + 1);
+    let n_matrices = embedding + shape.layers * (4 * shape.hidden * attention + 2 * shape.hidden * shape.ffn);
+    // In bfloat16 all matrices are copied. In float32 only queries, keys and values are, since they lie side by side there; with masks
+    // everything is but the embedding.
+    let copies = match (process.precision, process.has_masks) {
+        (Precision::Bfloat16, _) => 2 * n_matrices,
+        (Precision::Float32, false) => 4 * n_joined,
+        (Precision::Float32, true) => 4 * (shape.n_parameters() - embedding),
+    };
+    let copies_a_checkpoint = process.has_checkpoints && process.place != Place::Gpu;
+    Memory {
+        weights: 4.0 * n_parameters + copies as f64,
+        gradients: 4.0 * n_parameters,
         optimizer: 8.0 * n_parameters,
-        activations,
-        logits: n_workers * element * vocabulary as f64 * logit_rows(vocabulary, element, process.place),
-        checkpoint_copy: match (process.place, process.has_checkpoints) {
-            (Place::Cpu { .. }, true) => 12.0 * n_parameters,
-            _ => 0.0,
-        },
-        libraries,
+        checkpoint_copy: if copies_a_checkpoint { 12.0 * n_parameters } else { 0.0 },
+        libraries: if process.place == Place::Gpu { CUDA_BYTES } else { PROCESS_BYTES },
+        ..Memory::default()
+    }
+}
+
+impl Process {
+    /// Bytes of a number in the kind of products.
+    fn element(&self) -> f64 {
+        if self.precision == Precision::Float32 { 4.0 } else { 2.0 }
     }
 }
 
 /// Rows of logits that are there at a time.
-fn logit_rows(vocabulary: u64, element: f64, place: Place) -> f64 {
-    match place {
-        Place::Cpu { .. } => ((8 << 20) as f64 / (vocabulary as f64 * element)).floor().max(256.0),
+fn logit_rows(vocabulary: u64, process: &Process) -> f64 {
+    match process.place {
+        Place::Cpu { .. } => ((8 << 20) as f64 / (vocabulary as f64 * process.element())).floor().max(256.0),
         Place::Gpu => 4096.0,
     }
 }
 
-/// What one block keeps of one position. Fused: the residual stream in front of both norms in float32; in the kind of products both norms'
-/// outputs, queries, keys, values, attention's output twice (by head and by position) and the feed-forward units before GELU. With masks
-/// also each norm's centred and scaled input instead of the residual stream between them, and the units behind GELU.
-fn block_bytes_of_process(shape: &Shape, process: &Process) -> f64 {
-    let (hidden, ffn) = (shape.hidden as f64, shape.ffn as f64);
-    let element = if process.precision == Precision::Float32 { 4.0 } else { 2.0 };
-    match process.has_masks {
-        false => 8.0 * hidden + element * (7.0 * hidden + ffn),
-        true => 20.0 * hidden + element * (7.0 * hidden + 2.0 * ffn),
-    }
+/// What one block keeps of one position: the residual stream in front of both norms in float32; in the kind of products both norms' outputs,
+/// queries, keys, values, attention's output twice (by head and by position) and the feed-forward units before GELU.
+fn block_bytes(shape: &Shape, process: &Process) -> f64 {
+    let (hidden, attention, ffn) = (shape.hidden as f64, shape.attention() as f64, shape.ffn as f64);
+    8.0 * hidden + process.element() * (2.0 * hidden + 5.0 * attention + ffn)
 }
 
 /// Memory of the fullest device of a layout. Weights and gradients: 2 and 4 bytes a parameter in mixed precision, optimizer 12 bytes shared by

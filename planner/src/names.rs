@@ -26,7 +26,7 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 /// Divisors of `size` on either side of `wanted`, in words.
-pub(crate) fn nearest_divisors(size: u64, wanted: u64) -> String {
+pub fn nearest_divisors(size: u64, wanted: u64) -> String {
     let divides = |n: &u64| size.is_multiple_of(*n);
     let below = (1..wanted.min(size + 1)).rev().find(divides);
     let above = (wanted + 1..=size).find(divides);

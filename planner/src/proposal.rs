@@ -194,7 +194,7 @@ fn candidates(question: &Question<'_>, rows: u64) -> Vec<Candidate> {
     let candidate = |heads: u64| {
         let hidden = heads * HEAD_SIZE;
         let (vocabulary, context) = (question.vocabulary, question.context);
-        let shape = Shape { layers: heads, hidden, heads, ffn: 4 * hidden, vocabulary, context };
+        let shape = Shape { layers: heads, hidden, heads, head_size: HEAD_SIZE, ffn: 4 * hidden, vocabulary, context };
         // What doesn't fit, or divide, is no candidate.
         let layout = layouts("", &shape, rows, &machine).ok()?.into_iter().next()?;
         let seconds = layout.step_seconds / (rows * context) as f64 / device.availability;

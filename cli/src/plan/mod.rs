@@ -208,7 +208,7 @@ fn plan_budget(arguments: &PlanArguments, hardware: &Hardware, budget_usd: f64) 
         n_tokens: arguments.tokens.expect("clap asks for it beside a budget"),
         vocabulary: first.shape.vocabulary,
         context: first.shape.context,
-        learning_rates: (first.learning_rate.peak(), last.learning_rate.end()),
+        learning_rates: (first.learning_rate.rate.peak(), last.learning_rate.rate.end()),
         resources: &resources,
         law: CHINCHILLA,
     };

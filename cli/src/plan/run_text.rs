@@ -5,6 +5,9 @@ use std::fmt::Write;
 use anyhow::Context;
 use planner::{Proposal, ProposedStage, Resources};
 
+/// How proposed stages grow, but for the length of the ramp.
+const GROWTH: &str = "growth = { depth = \"stack\", width = \"random\", moments = \"old\", ramp = ";
+
 /// The run file. `template` must have its stages together, in front of `[train]`.
 pub(super) fn run_text(template: &str, proposal: &Proposal, resources: &Resources) -> anyhow::Result<String> {
     let lines: Vec<&str> = template.lines().collect();
@@ -18,11 +21,26 @@ pub(super) fn run_text(template: &str, proposal: &Proposal, resources: &Resource
     let mix = mix.context("the first stage of the run file to take settings from must have `mix = ` on one line")?;
     let first = lines.iter().position(|line| !is_remark(line)).unwrap_or(0);
     let Proposal { usd, days, loss, .. } = proposal;
+    let Resources { device, n_devices, usd_per_device_hour, .. } = resources;
     let mut text =
         format!("# Written by `moso plan --budget`: ${usd:.0}, {days:.2} days, predicted loss {loss:.3}.\n\n");
     push_lines(&mut text, without_remarks(&lines[first..stages]));
     proposal.stages.iter().for_each(|stage| write_stage(&mut text, stage, mix));
-    push_lines(&mut text, &without_plan(&lines[train..]));
+    let name = proposal.stages[proposal.stages.len() - 1].name.as_str();
+    let title = format!("title = \"A model of {name} for ${usd:.0}\"");
+    let machine = *n_devices as f64;
+    let cost = format!(
+        "cost = {{ usd_per_hour = {:?}, watts = {:?} }}",
+        machine * usd_per_device_hour,
+        machine * device.watts
+    );
+    let rest = without_plan(&lines[train..]);
+    let of_this_run = |line: &&str| match line {
+        line if line.starts_with("title = ") => title.clone(),
+        line if line.starts_with("cost = ") => cost.clone(),
+        line => (*line).to_owned(),
+    };
+    push_lines(&mut text, &rest.iter().map(of_this_run).collect::<Vec<_>>());
     let Resources { device, n_devices, usd_per_device_hour, .. } = resources;
     let _ = write!(
         text,
@@ -32,7 +50,7 @@ pub(super) fn run_text(template: &str, proposal: &Proposal, resources: &Resource
     Ok(text)
 }
 
-fn push_lines(text: &mut String, lines: &[&str]) {
+fn push_lines<L: std::fmt::Display>(text: &mut String, lines: &[L]) {
     lines.iter().for_each(|line| {
         let _ = writeln!(text, "{line}");
     });
@@ -93,7 +111,7 @@ fn write_stage(text: &mut String, stage: &ProposedStage, mix: &str) {
         layout.layout.data,
     );
     if stage.ramp_steps > 0 {
-        let _ = writeln!(text, "growth = {{ operator = \"masked\", ramp = {} }}", stage.ramp_steps * batch_tokens);
+        let _ = writeln!(text, "{GROWTH}{} }}", stage.ramp_steps * batch_tokens);
     }
     text.push('\n');
 }

@@ -59,12 +59,12 @@ fn amounts_row(text: &mut String, name: &str, amounts: &Amounts, from_scratch: O
         Count(amounts.tokens).to_string(),
         amounts.steps,
         flops(amounts.zflops * 1e21),
-        significant(amounts.days),
+        time(amounts.days),
         significant(amounts.gpu_hours),
         significant(amounts.usd),
         significant(amounts.kwh),
         amounts.memory_gib_per_gpu,
-        from_scratch.map_or(String::new(), |amounts| significant(amounts.days)),
+        from_scratch.map_or(String::new(), |amounts| time(amounts.days)),
     );
 }
 
@@ -145,7 +145,7 @@ pub(super) fn proposals(question: &Question<'_>, proposals: &[Proposal]) -> Stri
         resources.usd_per_device_hour,
         Count(*n_tokens)
     );
-    let _ = writeln!(text, "  {:>2} {:>8} {:>10} {:>8} {:>16}  stages", "", "loss", "USD", "days", "scratch, USD");
+    let _ = writeln!(text, "  {:>2} {:>8} {:>10} {:>8} {:>16}  stages", "", "loss", "USD", "time", "from scratch");
     for (index, proposal) in proposals.iter().enumerate() {
         let stages: Vec<String> = proposal
             .stages
@@ -158,7 +158,7 @@ pub(super) fn proposals(question: &Question<'_>, proposals: &[Proposal]) -> Stri
             index + 1,
             proposal.loss,
             significant(proposal.usd),
-            significant(proposal.days),
+            time(proposal.days),
             significant(proposal.from_scratch_usd),
             stages.join(", then ")
         );
@@ -179,9 +179,21 @@ fn significant(number: f64) -> String {
     match number.abs() {
         n if n >= 100.0 => format!("{number:.0}"),
         n if n >= 10.0 => format!("{number:.1}"),
-        n if n >= 0.1 || n == 0.0 => format!("{number:.2}"),
-        _ => format!("{number:.1e}"),
+        n if n >= 1.0 || n == 0.0 => format!("{number:.2}"),
+        // As many zeros more as stand behind the point.
+        n => format!("{number:.0$}", (1.0 - n.log10().floor().max(-6.0)) as usize),
     }
+}
+
+/// Days, or what is shorter.
+fn time(days: f64) -> String {
+    let (number, unit) = match days {
+        days if days >= 1.0 => (days, "d"),
+        days if days * 24.0 >= 1.0 => (days * 24.0, "h"),
+        days if days * 1440.0 >= 1.0 => (days * 1440.0, "min"),
+        days => (days * 86_400.0, "s"),
+    };
+    format!("{} {unit}", significant(number))
 }
 
 fn scaled(number: f64, units: &[(f64, &'static str)]) -> String {

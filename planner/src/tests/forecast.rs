@@ -23,14 +23,14 @@ fn resources(device: &str, n_devices: u64) -> Resources {
 
 fn request(name: &str, heads: u64, layers: u64, n_steps: u64, grows: bool) -> StageRequest {
     let hidden = heads * 128;
-    let shape = Shape { layers, hidden, heads, ffn: 4 * hidden, vocabulary: 8192, context: 1024 };
+    let shape = Shape { layers, hidden, heads, head_size: 128, ffn: 4 * hidden, vocabulary: 8192, context: 1024 };
     StageRequest {
         name: name.to_owned(),
         tokens: n_steps * 64 * 1024,
         shape,
         batch: Batch { rows: 64, micro_rows: 1 },
-        learning_rate: LearningRate::Cosine { peak: 1e-3, end: 1e-4, warmup_tokens: 0 },
-        growth: grows.then_some(Growth { operator: Operator::Masked, ramp_tokens: 1 }),
+        learning_rate: Some(LearningRate::Cosine { peak: 1e-3, end: 1e-4, warmup_tokens: 0 }),
+        growth: grows.then_some(super::masked(1)),
     }
 }
 
@@ -102,7 +102,7 @@ proptest! {
     /// Tensors and operations are what the closed forms say.
     #[test]
     fn counts_are_the_closed_forms(heads in 1_u64..100, layers in 1_u64..100, ffn in 1_u64..50_000, vocabulary in 1_u64..200_000) {
-        let shape = Shape { layers, hidden: heads * 64, heads, ffn, vocabulary, context: 512 };
+        let shape = Shape { layers, hidden: heads * 64, heads, head_size: 64, ffn, vocabulary, context: 512 };
         let n: u64 = tensors(&shape).iter().map(TensorCount::n_parameters).sum();
         prop_assert_eq!(n, shape.n_parameters());
         let forward: u64 = operations(&shape).iter().map(|operation| operation.forward).sum();
@@ -116,7 +116,15 @@ proptest! {
 /// The formula and the exact count are the same thing, but for the logits, of which k = 72 counts three quarters.
 #[test]
 fn the_formula_counts_three_quarters_of_the_logits() {
-    let shape = Shape { layers: 80, hidden: 10_240, heads: 80, ffn: 40_960, vocabulary: 100_352, context: 2048 };
+    let shape = Shape {
+        layers: 80,
+        hidden: 10_240,
+        heads: 80,
+        head_size: 128,
+        ffn: 40_960,
+        vocabulary: 100_352,
+        context: 2048,
+    };
     let exact = shape.flops_per_token() as f64;
     let a_quarter_of_the_logits = 1.5 * (shape.hidden * shape.vocabulary) as f64;
     let formula = formula_flops(72, 1, &shape);
@@ -145,15 +153,12 @@ fn requests(proposal: &Proposal) -> Vec<StageRequest> {
         tokens: stage.n_tokens(),
         shape: stage.shape,
         batch: Batch { rows: stage.rows, micro_rows: stage.layout.micro_rows },
-        learning_rate: LearningRate::Cosine {
+        learning_rate: Some(LearningRate::Cosine {
             peak: stage.learning_rates.0,
             end: stage.learning_rates.1,
             warmup_tokens: stage.warmup_steps * stage.rows * stage.shape.context,
-        },
-        growth: (index > 0).then_some(Growth {
-            operator: Operator::Masked,
-            ramp_tokens: stage.ramp_steps * stage.rows * stage.shape.context,
         }),
+        growth: (index > 0).then(|| super::masked(stage.ramp_steps * stage.rows * stage.shape.context)),
     };
     proposal.stages.iter().enumerate().map(request).collect()
 }
@@ -259,12 +264,13 @@ fn memory_is_what_was_measured() {
         layers,
         hidden,
         heads,
+        head_size: hidden / heads,
         ffn: 4 * hidden,
         vocabulary: 100_352,
         context,
     };
     let check = |shape: &Shape, micro_rows, place, precision, recompute, measured_gib: f64| {
-        let process = Process { place, precision, recompute, has_masks: false, has_checkpoints: false };
+        let process = Process { place, precision, recompute, grows: false, has_masks: false, has_checkpoints: false };
         let found = of_process(shape, Batch { rows: 8, micro_rows }, &process).gib();
         println!("{place:?} {micro_rows} {precision:?} {recompute:?}: {found:.2} GiB, measured {measured_gib}");
         assert!((found / measured_gib - 1.0).abs() < 0.1, "{found} instead of {measured_gib}");

@@ -65,7 +65,7 @@ const STAGES: [Published; 3] = [
 ];
 
 fn gpt(layers: u64, hidden: u64, vocabulary: u64, context: u64) -> Shape {
-    Shape { layers, hidden, heads: hidden / 128, ffn: 4 * hidden, vocabulary, context }
+    Shape { layers, hidden, heads: hidden / 128, head_size: 128, ffn: 4 * hidden, vocabulary, context }
 }
 
 fn model(stage: &Published) -> Shape {
@@ -84,8 +84,8 @@ fn run() -> RunPlan {
         tokens: stage.steps * stage.rows * CONTEXT,
         shape: model(stage),
         batch: Batch { rows: stage.rows, micro_rows: 1 },
-        learning_rate: LearningRate::Cosine { peak: 4e-4, end: 6e-6, warmup_tokens: 0 },
-        growth: (index > 0).then_some(Growth { operator: Operator::Masked, ramp_tokens: 1 << 20 }),
+        learning_rate: Some(LearningRate::Cosine { peak: 4e-4, end: 6e-6, warmup_tokens: 0 }),
+        growth: (index > 0).then_some(super::masked(1 << 20)),
     };
     let requests: Vec<StageRequest> = STAGES.iter().enumerate().map(request).collect();
     plan(&requests, MuP { base_width: 256, input_multiplier: 1.0, output_multiplier: 2.0, init_std: 0.016 }).unwrap()

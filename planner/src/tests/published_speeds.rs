@@ -19,6 +19,7 @@ fn the_papers_layouts() {
         layers,
         hidden,
         heads: hidden / 128,
+        head_size: 128,
         ffn: 4 * hidden,
         vocabulary: 100_352,
         context: 2048,
