@@ -17,9 +17,9 @@ use crate::shape::Shape;
 /// Width of a head (FLM-101B, and its search's proxy).
 const HEAD_SIZE: u64 = 128;
 
-/// Heads of the shapes that are looked at: 0.1 to 1,000 billion parameters.
-const HEADS: [u64; 23] =
-    [8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 64, 72, 80, 88, 96, 104, 112, 128, 144, 168];
+/// Heads of the shapes that are looked at: 2 million parameters beside the embedding to a thousand billion.
+const HEADS: [u64; 27] =
+    [2, 3, 4, 6, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 64, 72, 80, 88, 96, 104, 112, 128, 144, 168];
 
 /// A model grows at least by this factor, or growing isn't worth its ramp.
 const GROWTH_MIN: f64 = 1.5;
@@ -183,9 +183,10 @@ fn batch_rows(question: &Question<'_>) -> u64 {
     let device = &resources.device;
     let flops = device_seconds * device.availability * device.compute_share * device.peak_flops(resources.precision);
     let rows = 0.2920 * flops.powf(0.3271) / context as f64;
-    // A multiple of the devices divides in every layout of them.
-    let n_devices = resources.n_devices;
-    ((rows / n_devices as f64).round() as u64).max(1) * n_devices
+    // A multiple of the devices divides in every layout of them, one of sixteen into every micro-batch that is tried.
+    let multiple =
+        (1..).map(|n| n * resources.n_devices).find(|n| n.is_multiple_of(16)).expect("the sixteenth at the latest");
+    ((rows / multiple as f64).round() as u64).max(1) * multiple
 }
 
 fn candidates(question: &Question<'_>, rows: u64) -> Vec<Candidate> {

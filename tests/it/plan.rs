@@ -252,7 +252,8 @@ fn the_table_of_hardware_can_be_extended() {
 #[cfg(feature = "torch")]
 #[test]
 fn the_planners_tensors_are_the_trainers() {
-    let shape = planner::Shape { layers: 3, hidden: 48, heads: 3, ffn: 100, vocabulary: 256, context: 32 };
+    let shape =
+        planner::Shape { layers: 3, hidden: 48, heads: 3, head_size: 20, ffn: 100, vocabulary: 256, context: 32 };
     let mut of_planner: Vec<(String, Vec<u64>)> = Vec::new();
     for tensor in planner::tensors(&shape) {
         let name = |block: u64| tensor.name.replace("blocks.N", &format!("blocks.{block}"));
