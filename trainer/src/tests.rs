@@ -39,17 +39,23 @@ fn masked(ramp_tokens: u64) -> Growth {
 }
 
 fn two_stages() -> RunPlan {
-    let stage = |name: &str, shape, steps: u64, growth| StageRequest {
+    let rate = LearningRate::Cosine { peak: 1e-2, end: 1e-3, warmup_tokens: 2 * 4 * CONTEXT };
+    grown_by(masked(4 * 4 * CONTEXT), Some(rate))
+}
+
+fn grown_by(growth: Growth, second_rate: Option<LearningRate>) -> RunPlan {
+    let rate = LearningRate::Cosine { peak: 1e-2, end: 1e-3, warmup_tokens: 2 * 4 * CONTEXT };
+    let stage = |name: &str, shape, steps: u64, growth, learning_rate| StageRequest {
         name: name.to_owned(),
         tokens: steps * 4 * CONTEXT,
         shape,
         batch: Batch { rows: 4, micro_rows: 1 },
-        learning_rate: Some(LearningRate::Cosine { peak: 1e-2, end: 1e-3, warmup_tokens: 2 * 4 * CONTEXT }),
+        learning_rate,
         growth,
     };
-    let growth = masked(4 * 4 * CONTEXT);
-    let stages = [stage("small", shape(2, 2, 64), 6, None), stage("large", shape(3, 3, 96), 8, Some(growth))];
-    plan(&stages, mup()).unwrap()
+    let small = stage("small", shape(2, 2, 64), 6, None, Some(rate));
+    let large = stage("large", shape(3, 4, 96), 8, Some(growth), second_rate);
+    plan(&[small, large], mup()).unwrap()
 }
 
 /// Rows 16 to 19 of every folder whose name says so are of another language than all others.
@@ -109,14 +115,25 @@ fn run_with(
     stop_after: Option<u64>,
     stability: Stability,
 ) -> Result<(String, Vec<Event>), TrainError> {
-    let (plan, out) = (two_stages(), root.join(out));
-    std::fs::create_dir_all(&out).unwrap();
+    run_plan(&two_stages(), &root.join(out), n_threads, stop_after, stability)
+}
+
+/// Trains in a folder beside `packed/`.
+fn run_plan(
+    plan: &RunPlan,
+    out: &Path,
+    n_threads: usize,
+    stop_after: Option<u64>,
+    stability: Stability,
+) -> Result<(String, Vec<Event>), TrainError> {
+    let root = out.parent().unwrap();
+    std::fs::create_dir_all(out).unwrap();
     let stop = AtomicBool::new(false);
     let job = TrainJob {
         kept_rows: Vec::new(),
         rows: LoaderSettings::of_context(CONTEXT as usize),
-        out: &out,
-        plan: &plan,
+        out,
+        plan,
         stability,
         started: 0.0,
         stalled: std::sync::Arc::new(|_| ()),
@@ -171,18 +188,56 @@ fn threads_and_interruptions_change_no_bit() {
         let steps: Vec<&str> = log.lines().filter(|line| line.contains("\"event\":\"step\"")).collect();
         assert_eq!(steps.len(), 14, "every step stands in the log once");
     }
-    let growths: Vec<_> = events
-        .iter()
-        .filter_map(|event| match event {
-            Event::Growth { max_logit_diff, loss_before, loss_after, .. } => {
-                Some((*max_logit_diff, loss_after - loss_before))
-            }
-            _ => None,
-        })
-        .collect();
-    assert_eq!(growths.len(), 1);
-    assert!(growths[0].0 > 0.0 && growths[0].0 < 1e-4 && growths[0].1.abs() < 1e-5, "{growths:?}");
+    let (logit_diff, loss_jump) = growth_of(&events);
+    assert!(logit_diff < 1e-4 && loss_jump.abs() < 1e-5, "{logit_diff:e} {loss_jump:e}");
     assert!(corpus::verify_tree(&root.path().join("whole")).unwrap().is_clean());
+}
+
+/// The largest change of a logit, and that of the loss, of the one growth step.
+fn growth_of(events: &[Event]) -> (f64, f64) {
+    let growths = events.iter().filter_map(|event| match event {
+        Event::Growth { max_logit_diff, loss_before, loss_after, .. } => {
+            Some((*max_logit_diff, loss_after - loss_before))
+        }
+        _ => None,
+    });
+    let growths: Vec<(f64, f64)> = growths.collect();
+    assert_eq!(growths.len(), 1);
+    growths[0]
+}
+
+/// Growth that does not promise to keep the function is measured and goes on; interrupted anywhere, it ends with the same bits, under a
+/// learning rate that goes on over the growth step too.
+#[test]
+fn growth_that_changes_the_function_is_told_and_exact() {
+    let root = tempfile::tempdir().unwrap();
+    data(root.path());
+    for (index, (depth, width, moments)) in
+        [(Depth::Interpose, Width::Split, Moments::Grown), (Depth::Random, Width::Zero, Moments::Reset)]
+            .into_iter()
+            .enumerate()
+    {
+        let plan = grown_by(Growth { depth, width, ramp_tokens: 0, moments }, None);
+        let run = |out: &str, stop_after| {
+            run_plan(&plan, &root.path().join(format!("{out}-{index}")), 2, stop_after, calm()).unwrap()
+        };
+        let (whole, events) = run("whole", None);
+        let (logit_diff, loss_jump) = growth_of(&events);
+        assert!(logit_diff > 1e-2 && loss_jump != 0.0, "{logit_diff:e} {loss_jump:e}");
+        for stop_after in [6, 7] {
+            let out = format!("stopped-{stop_after}");
+            run(&out, Some(stop_after));
+            assert_eq!(run(&out, None).0, whole);
+        }
+        let rate_of = |wanted: u64| {
+            let rates = events.iter().filter_map(|event| match event {
+                Event::Step { step, lr, .. } if *step == wanted => Some(*lr),
+                _ => None,
+            });
+            rates.last().unwrap()
+        };
+        assert!(rate_of(7) < rate_of(6) && rate_of(6) < rate_of(3), "the curve goes on");
+    }
 }
 
 /// On the CPU rows are used where the file is mapped; only where shards meet inside a micro-batch they are put together.

@@ -102,6 +102,9 @@ enum Command {
         name: String,
         /// Only these arms; all, if none is named
         arms: Vec<String>,
+        /// Only these seeds
+        #[arg(long)]
+        seed: Vec<u64>,
     },
     /// Install the rivals of a stage in throw-away environments and measure them beside us in one run
     Peers(peers::Arguments),
@@ -142,7 +145,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Equality(arguments) => equality::run(&root, &arguments),
         Command::NearDuplicates => near_duplicates::run(&root),
         Command::Parity { write } => parity::run(&root, write),
-        Command::Study { arms, .. } => study::growth(&root, &arms),
+        Command::Study { arms, seed, .. } => study::growth(&root, &arms, &seed),
         Command::Peers(arguments) => peers::run(&root, &arguments),
     }
 }

@@ -7,7 +7,7 @@ mod arms;
 mod outcome;
 mod picture;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Process, Stdio};
@@ -25,25 +25,29 @@ const AT_ONCE: usize = 2;
 const DATA: &str = "configs/study-growth.toml";
 
 /// Trains what is not trained yet, and writes results and pictures of all that is.
-pub(crate) fn growth(root: &Path, only: &[String]) -> anyhow::Result<()> {
+pub(crate) fn growth(root: &Path, arms: &[String], seeds: &[u64]) -> anyhow::Result<()> {
     crate::cargo(root, &["build", "--workspace", "--bin", "moso"])?;
     crate::cargo(root, &["build", "--workspace", "--example", "study"])?;
     let debug = crate::target_folder(root)?.join("debug");
     let folder = root.join("out/study");
     fs::create_dir_all(&folder)?;
     // Copies: a build meanwhile must not change what is measured.
-    let programs = [("moso", debug.join("moso")), ("study", debug.join("examples/study"))].map(|(name, program)| {
-        let copy = folder.join(name);
+    let copied = |name: &str, program: &str| {
+        let (program, copy) = (debug.join(program), folder.join(name));
         fs::copy(&program, &copy).with_context(|| format!("cannot copy {}", program.display())).map(|_| copy)
-    });
-    let [moso, study] = programs;
+    };
+    let (moso, study) = (copied("moso", "moso")?, copied("study", "examples/study")?);
     let all = trainings();
-    let seeds: std::collections::BTreeSet<u64> = all.iter().map(|training| training.seed).collect();
-    for seed in seeds {
-        make_data(root, &moso.as_ref().map_err(|error| anyhow::anyhow!("{error:#}"))?.clone(), &folder, seed)?;
+    let wanted = |training: &&Training| {
+        let is_named = arms.is_empty() || arms.iter().any(|name| *name == training.arm);
+        is_named && (seeds.is_empty() || seeds.contains(&training.seed))
+    };
+    let wanted: Vec<&Training> = all.iter().filter(wanted).collect();
+    let with_data: BTreeSet<u64> = wanted.iter().map(|training| training.seed).collect();
+    for seed in with_data {
+        make_data(root, &moso, &folder, seed)?;
     }
-    let wanted = |training: &&Training| only.is_empty() || only.iter().any(|name| *name == training.arm);
-    train_all(&study?, &folder, all.iter().filter(wanted).collect())?;
+    train_all(&study, &folder, wanted)?;
     outcome::write(root, &folder, &all)
 }
 
