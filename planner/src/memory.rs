@@ -13,8 +13,8 @@ use crate::stage::Batch;
 /// Bytes in a GiB.
 pub const GIB: f64 = (1_u64 << 30) as f64;
 
-/// What libtorch, its threads and its allocator take in a process on the CPU (measured: docs/planning.md).
-const PROCESS_BYTES: f64 = 0.35 * GIB;
+/// What libtorch and its threads take in a process on the CPU (measured: docs/planning.md).
+const PROCESS_BYTES: f64 = 0.2 * GIB;
 
 /// What CUDA's context, its libraries and their workspaces take (measured for one H100: docs/planning.md; assumed for others).
 const CUDA_BYTES: f64 = 0.6 * GIB;
@@ -40,7 +40,7 @@ pub struct Memory {
     pub logits: f64,
     /// A checkpoint's copy of the state while it is written.
     pub checkpoint_copy: f64,
-    /// Libraries.
+    /// Libraries, and what the allocator keeps of freed memory.
     pub libraries: f64,
 }
 
@@ -112,18 +112,20 @@ fn of_step(shape: &Shape, batch: Batch, process: &Process) -> Memory {
     let embeddings_apart = n_workers.min((n_micro_batches - 1) as f64);
     let apart = 4.0 * embeddings_apart * (vocabulary * hidden) as f64
         + n_workers * process.element() * shape.n_block_parameters() as f64;
-    let of_block = block_bytes(shape, process);
-    let kept_blocks = match process.recompute {
-        Recompute::None => layers as f64 * of_block,
-        Recompute::Blocks => layers as f64 * 4.0 * hidden as f64 + of_block,
+    let kept = match process.recompute {
+        Recompute::None => layers as f64 * block_bytes(shape, process),
+        Recompute::Blocks => layers as f64 * 4.0 * hidden as f64 + block_bytes(shape, process),
     };
-    let n_positions = n_workers * (batch.micro_rows * context) as f64;
+    // In front of and behind the last norm in float32, with the gradients of both; and the block whose turn it is.
+    let of_position = kept + 16.0 * hidden as f64 + backward_bytes(shape, process);
+    let of_worker = of_position * (batch.micro_rows * context) as f64;
+    let kept_by_allocator = if process.writes_beside() { of_worker } else { 0.0 };
     let state = of_state(shape, process);
     Memory {
         gradients: state.gradients + apart,
-        // In front of and behind the last norm, in float32, with the gradients of both.
-        activations: n_positions * (kept_blocks + 16.0 * hidden as f64),
+        activations: n_workers * of_worker,
         logits: n_workers * process.element() * vocabulary as f64 * logit_rows(vocabulary, process),
+        libraries: state.libraries + kept_by_allocator,
         ..state
     }
 }
@@ -148,12 +150,11 @@ fn of_state(shape: &Shape, process: &Process) -> Memory {
         (Precision::Float32, false) => 4 * n_joined,
         (Precision::Float32, true) => 4 * (shape.n_parameters() - embedding),
     };
-    let copies_a_checkpoint = process.has_checkpoints && process.place != Place::Gpu;
     Memory {
         weights: 4.0 * n_parameters + copies as f64,
         gradients: 4.0 * n_parameters,
         optimizer: 8.0 * n_parameters,
-        checkpoint_copy: if copies_a_checkpoint { 12.0 * n_parameters } else { 0.0 },
+        checkpoint_copy: if process.writes_beside() { 12.0 * n_parameters } else { 0.0 },
         libraries: if process.place == Place::Gpu { CUDA_BYTES } else { PROCESS_BYTES },
         ..Memory::default()
     }
@@ -163,6 +164,13 @@ impl Process {
     /// Bytes of a number in the kind of products.
     fn element(&self) -> f64 {
         if self.precision == Precision::Float32 { 4.0 } else { 2.0 }
+    }
+
+    /// Whether a thread writes checkpoints beside the workers, in their memory. The system's allocator gives each thread a pool of its own and keeps
+    /// what was freed there; workers that find another pool free than before leave theirs full, so that about one worker's activations more are
+    /// held (measured: docs/planning.md).
+    fn writes_beside(&self) -> bool {
+        self.has_checkpoints && self.place != Place::Gpu
     }
 }
 
@@ -179,6 +187,13 @@ fn logit_rows(vocabulary: u64, process: &Process) -> f64 {
 fn block_bytes(shape: &Shape, process: &Process) -> f64 {
     let (hidden, attention, ffn) = (shape.hidden as f64, shape.attention() as f64, shape.ffn as f64);
     8.0 * hidden + process.element() * (2.0 * hidden + 5.0 * attention + ffn)
+}
+
+/// What the backward pass of one block holds of one position besides: gradients of queries, keys and values, of the feed-forward units on both
+/// sides of GELU with the units themselves, of a norm's output, and of the residual stream on both sides.
+fn backward_bytes(shape: &Shape, process: &Process) -> f64 {
+    let (hidden, attention, ffn) = (shape.hidden as f64, shape.attention() as f64, shape.ffn as f64);
+    8.0 * hidden + process.element() * (hidden + 3.0 * attention + 2.0 * ffn)
 }
 
 /// Memory of the fullest device of a layout. Weights and gradients: 2 and 4 bytes a parameter in mixed precision, optimizer 12 bytes shared by

@@ -32,11 +32,8 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     }
     for old in ["checkpoints", "metrics.jsonl"] {
         let path = root.join("out/forecast").join(old);
-        if path.is_dir() {
-            fs::remove_dir_all(path)?
-        } else if path.exists() {
-            fs::remove_file(path)?
-        }
+        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        ensure!(removed.is_ok() || !path.exists(), "cannot remove {}", path.display());
     }
     let taken = train(root, &moso)?;
     let output =
@@ -77,8 +74,7 @@ fn compare(plan: &Value, taken: &Taken, log: &str) -> anyhow::Result<()> {
             tokens * number(&step["model_flops_per_s"]) / number(&step["tokens_per_s"])
         })
         .sum();
-    let grown =
-        events.iter().filter(|event| event["event"] == "growth").next_back().map(|event| &event["parameters"][1]);
+    let grown = events.iter().rfind(|event| event["event"] == "growth").map(|event| &event["parameters"][1]);
     let total = &plan["total"];
     let rows = [
         ("parameters", number(&total["params"]), grown.map_or(f64::NAN, number), 0.0),
@@ -96,8 +92,7 @@ fn compare(plan: &Value, taken: &Taken, log: &str) -> anyhow::Result<()> {
     for (what, planned, measured, may_be) in rows {
         let off = planned / measured - 1.0;
         println!("{what:<18} {planned:>20.4e} {measured:>20.4e} {:>8.2} % {:>8.0} %", off * 100.0, may_be * 100.0);
-        // A NaN is off.
-        is_off |= !(off.abs() <= may_be);
+        is_off |= off.is_nan() || off.abs() > may_be;
     }
     if is_off {
         bail!("the plan is further off than it may be");
