@@ -15,16 +15,22 @@
 //! No libtorch here, and nothing of ours: a lab plans on a laptop.
 
 mod cost;
+mod prediction;
 mod schedule;
 mod shape;
 mod stability;
 mod stage;
+mod sweep;
 
 #[cfg(test)]
 mod tests;
 
 pub use cost::{Cost, formula_flops};
+pub use prediction::{Band, LawError, LossLaw, SizedLoss, fit};
 pub use schedule::LearningRate;
 pub use shape::{MuP, Precision, Recompute, Shape};
 pub use stability::{SpikePolicy, Stability};
 pub use stage::{Batch, Growth, Operator, OptimizerSettings, PlanError, RunPlan, StagePlan, StageRequest, plan};
+pub use sweep::{
+    LawRequest, Place, Prediction, SearchPoint, SweepRequest, Trial, TrialError, law_trials, places, sweep_trials,
+};
