@@ -18,6 +18,10 @@ use tokenize::{Labels, RawTokenizer, TokenizerConfig};
 
 use crate::failure::Failure;
 
+mod trials;
+
+pub(crate) use trials::{Predict, Sweep};
+
 /// Memory for mixing where the run file names none.
 const MIX_MEMORY: ByteSize = ByteSize(1 << 30);
 
@@ -34,6 +38,8 @@ struct RawRun {
     mix: Option<RawMix>,
     stage: Vec<RawStage>,
     train: RawTrain,
+    sweep: Option<trials::RawSweep>,
+    predict: Option<trials::RawPredict>,
     eval: EvalConfig,
     report: ReportConfig,
 }
@@ -158,6 +164,8 @@ pub(crate) struct Run {
     pub(crate) validate_every: u64,
     #[cfg_attr(not(feature = "torch"), expect(dead_code, reason = "only training loads rows"))]
     pub(crate) verify: Verify,
+    pub(crate) sweep: Option<Sweep>,
+    pub(crate) predict: Option<Predict>,
     pub(crate) eval: EvalConfig,
     pub(crate) report: ReportConfig,
 }
@@ -175,7 +183,7 @@ impl Run {
     }
 
     fn check(raw: RawRun, name: String, folder: &Path) -> anyhow::Result<Self> {
-        let RawRun { seed, source, ingest, tokenizer, mix, stage, train, eval, report } = raw;
+        let RawRun { seed, source, ingest, tokenizer, mix, stage, train, sweep, predict, eval, report } = raw;
         let RawTrain {
             context,
             mup,
@@ -201,6 +209,8 @@ impl Run {
         );
         check_numbers(&plan, &optimizer, &eval)?;
         check_stability(&stability)?;
+        let sweep = sweep.map(|sweep| Sweep::new(sweep, &plan, seed)).transpose().context("[sweep]")?;
+        let predict = predict.map(|law| Predict::new(law, &plan, validate_every)).transpose().context("[predict]")?;
         let mixes: Vec<StageMix> = mixes
             .into_iter()
             .zip(&plan.stages)
@@ -226,6 +236,8 @@ impl Run {
             keep_last,
             validate_every,
             verify,
+            sweep,
+            predict,
             eval,
             report,
         })
@@ -248,7 +260,7 @@ impl Run {
 
     /// Every setting that can change a result, by the stage whose result it changes.
     pub(crate) fn resolved(&self) -> Value {
-        json!({
+        let mut settings = json!({
             "ingest": { "sources": self.sources, "ingest": self.ingest },
             "tokenizer": { "tokenizer": self.tokenizer, "seed": self.seed_value, "held_out": self.eval.held_out },
             "tokenize": { "labels": self.labels },
@@ -259,7 +271,20 @@ impl Run {
             },
             "eval": { "eval": self.eval, "seed": self.seed_value },
             "report": self.report,
-        })
+        });
+        // A run file without them has the hash it always had.
+        let computed = json!({
+            "optimizer": self.optimizer, "precision": self.precision, "stability": self.stability, "seed": self.seed_value,
+        });
+        if let Some(sweep) = &self.sweep {
+            let MuP { base_width, input_multiplier, .. } = self.plan.mup;
+            let mup = json!({ "base_width": base_width, "input_multiplier": input_multiplier });
+            settings["sweep"] = json!({ "sweep": sweep.request, "mup": mup, "computed": computed });
+        }
+        if let Some(predict) = &self.predict {
+            settings["predict"] = json!({ "predict": predict.request, "plan": self.plan, "computed": computed });
+        }
+        settings
     }
 
     /// Every stage's rows depend on its own mix and on what was read before, not on the mixes of other stages.
@@ -414,6 +439,8 @@ pub(crate) fn stage_of(folder: &Path) -> &'static str {
         Some("packed" | "ledger") => "mix",
         Some("checkpoints") => "train",
         Some("report") => "report",
+        Some("sweep") => "sweep",
+        Some("predict") => "predict",
         _ => "eval",
     }
 }

@@ -10,9 +10,10 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::prediction::Band;
 use crate::schedule::LearningRate;
 use crate::shape::{MuP, Shape};
-use crate::stage::{Batch, PlanError, RunPlan, StageRequest, plan};
+use crate::stage::{Batch, PlanError, RunPlan, StagePlan, StageRequest, plan};
 
 /// What a search tries.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -72,9 +73,8 @@ impl Trial {
 
     /// Tokens it is trained on.
     pub fn n_tokens(&self) -> u64 {
-        let of_stage = |stage: &crate::StagePlan| {
-            self.n_steps.saturating_sub(stage.first_step).min(stage.n_steps) * stage.batch_tokens()
-        };
+        let of_stage =
+            |stage: &StagePlan| self.n_steps.saturating_sub(stage.first_step).min(stage.n_steps) * stage.batch_tokens();
         self.plan.stages.iter().map(of_stage).sum()
     }
 
@@ -264,21 +264,27 @@ pub fn law_trials(request: &LawRequest, run: &RunPlan, validate_every: u64) -> R
         return Err(TrialError::Widths { n_widths: widths.len() });
     }
     check_seeds(&request.seeds)?;
+    // What is wrong with the shape itself is said of the shape, not of a width.
+    plan(&[of_shape(&run.stages[0], request.shape)], run.mup)?;
     let n_steps = last_step(request.tokens, run, validate_every)?;
     let trial = |(width, seed): (u64, u64)| {
         let shape = of_width(&request.shape, width)?;
-        let stage = |stage: &crate::StagePlan| StageRequest {
-            name: stage.name.clone(),
-            tokens: stage.n_tokens(),
-            shape,
-            batch: stage.batch,
-            learning_rate: stage.learning_rate,
-            growth: None,
-        };
-        let plan = plan(&run.stages.iter().map(stage).collect::<Vec<_>>(), run.mup)?;
+        let plan = plan(&run.stages.iter().map(|stage| of_shape(stage, shape)).collect::<Vec<_>>(), run.mup)?;
         Ok(Trial { name: format!("width{width}-seed{seed}"), point: None, seed, plan, n_steps })
     };
     widths.iter().flat_map(|&width| request.seeds.iter().map(move |&seed| (width, seed))).map(trial).collect()
+}
+
+/// A stage with a model that does not grow.
+fn of_shape(stage: &StagePlan, shape: Shape) -> StageRequest {
+    StageRequest {
+        name: stage.name.clone(),
+        tokens: stage.n_tokens(),
+        shape,
+        batch: stage.batch,
+        learning_rate: stage.learning_rate,
+        growth: None,
+    }
 }
 
 /// A shape of another width: as many layers, heads of the same size, as many feed-forward units per width.
@@ -344,7 +350,7 @@ pub struct Prediction {
     /// Parameters of the stage's model.
     pub n_parameters: u64,
     /// The loss of such a model that was trained from scratch, and what is compatible with the models it was predicted from; nats.
-    pub band: crate::Band,
+    pub band: Band,
 }
 
 #[cfg(test)]

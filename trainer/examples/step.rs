@@ -157,6 +157,8 @@ fn run(
         seed: Seed::root(SEED),
         settings: Settings::default(),
         parents: Vec::new(),
+        may_leave_rows: false,
+        predictions: Vec::new(),
         checkpoint_every: u64::MAX,
         keep_last: 1,
         validate_every: u64::MAX,

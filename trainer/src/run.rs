@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use corpus::{FileEntry, FileError, Manifest, Parent, Seed, Settings};
 use loader::{LoadError, Loader, LoaderSettings, Prefetch};
-use planner::{Batch as Batches, OptimizerSettings, Precision, Recompute, RunPlan, SpikePolicy, Stability, StagePlan};
+use planner::{
+    Batch as Batches, OptimizerSettings, Precision, Prediction, Recompute, RunPlan, SpikePolicy, Stability, StagePlan,
+};
 use tch::{Cuda, Device, Kind, Tensor};
 use thiserror::Error;
 
@@ -62,6 +64,8 @@ pub struct TrainJob<'a> {
     pub stability: Stability,
     /// Packed rows of each stage, in order.
     pub packed: Vec<PathBuf>,
+    /// Whether there may be more rows than the plan needs: a trial of a search reads the first of a run's.
+    pub may_leave_rows: bool,
     /// Held-out rows.
     pub validation: PathBuf,
     /// Folders of rows as they were when an earlier checkpoint was written, and how many of their first rows are the same today.
@@ -82,6 +86,8 @@ pub struct TrainJob<'a> {
     pub keep_last: usize,
     /// Steps between validations; the end of every stage is validated besides.
     pub validate_every: u64,
+    /// Held-out losses that were predicted: told at their steps, beside what was found. Changes no result.
+    pub predictions: Vec<Prediction>,
     /// Where to compute.
     pub device: Device,
     /// Worker threads; the result does not depend on them, and a GPU has one worker.
@@ -240,7 +246,8 @@ impl<'a> Trainer<'a> {
     fn open(job: &'a TrainJob<'a>, watch: &'a mut dyn FnMut(&Event)) -> Result<Self, TrainError> {
         let rows = Loader::open(&job.packed, &job.rows)?;
         let expected = job.plan.stages.iter().map(StagePlan::n_rows).sum();
-        if rows.n_rows() != expected {
+        let is_enough = job.may_leave_rows && rows.n_rows() > expected;
+        if rows.n_rows() != expected && !is_enough {
             return Err(TrainError::Rows { found: rows.n_rows(), expected });
         }
         let held_out = Loader::open(std::slice::from_ref(&job.validation), &job.rows)?;
@@ -598,6 +605,8 @@ impl<'a> Trainer<'a> {
         let micro_rows = stage.batch.micro_rows;
         let validations = validate(&self.held_out, &mut self.workers, masks, micro_rows, &self.job.token_bytes)
             .map_err(|source| batch_error(step, source))?;
+        let n_targets: u64 = validations.iter().map(|validation| validation.n_targets).sum();
+        let nats: f64 = validations.iter().map(|validation| validation.loss * validation.n_targets as f64).sum();
         for validation in validations {
             self.emit(Event::Validation {
                 step,
@@ -610,7 +619,16 @@ impl<'a> Trainer<'a> {
                 n_targets: validation.n_targets,
             })?;
         }
-        Ok(())
+        self.tell_prediction(nats / n_targets.max(1) as f64)
+    }
+
+    /// Where the held-out loss of this step was predicted: whether what was found lies in the band.
+    fn tell_prediction(&mut self, loss: f64) -> Result<(), TrainError> {
+        let step = self.checkpoint.state.step;
+        let told = self.job.predictions.iter().find(|prediction| prediction.is_reached && prediction.step == step);
+        let Some(Prediction { stage, tokens, band, .. }) = told.cloned() else { return Ok(()) };
+        let is_inside = band.holds(loss);
+        Ok(self.emit(Event::Prediction { step, stage, tokens, loss, band, is_inside })?)
     }
 
     /// Begins to save the state; what was begun before must be done first.
@@ -665,7 +683,8 @@ fn make_workers(job: &TrainJob<'_>, checkpoint: &Checkpoint) -> Workers {
 /// The batches of all steps from the one that begins at `position` on.
 fn prefetch(job: &TrainJob<'_>, rows: Arc<Loader>, position: u64) -> Prefetch<Batch, BatchError> {
     let stages: Vec<(u64, Batches)> = job.plan.stages.iter().map(|stage| (stage.first_row, stage.batch)).collect();
-    let n_rows = rows.n_rows();
+    // No batch is loaded that the plan has no step for.
+    let n_rows = rows.n_rows().min(job.plan.stages.iter().map(StagePlan::n_rows).sum());
     let batch_of = move |row: u64| stages[stages.partition_point(|(first, _)| *first <= row) - 1].1;
     let size_of = batch_of.clone();
     let mut next = position;

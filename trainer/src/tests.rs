@@ -122,6 +122,8 @@ fn run_with(
         seed: Seed::root(1),
         settings: Settings(serde_json::json!({ "name": "settings", "stability": stability })),
         parents: Vec::new(),
+        may_leave_rows: false,
+        predictions: Vec::new(),
         checkpoint_every: 3,
         keep_last: 2,
         validate_every: 5,

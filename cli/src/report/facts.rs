@@ -6,6 +6,9 @@ use corpus::Tally;
 use planner::{Cost, RunPlan, StagePlan};
 use serde::{Deserialize, Deserializer};
 
+use crate::prediction::Forecast;
+use crate::sweep::Results;
+
 /// A finished run.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
@@ -24,6 +27,9 @@ pub(crate) struct Facts {
     /// Share of all documents that is never trained on.
     pub(crate) held_out: f64,
     pub(crate) log: Log,
+    /// The search that was made in the folder, and the prediction.
+    pub(crate) search: Option<Results>,
+    pub(crate) forecast: Option<Forecast>,
     pub(crate) eval: Evaluation,
     pub(crate) folders: Vec<Folder>,
 }
@@ -122,7 +128,18 @@ pub(crate) struct Log {
     pub(crate) steps: Vec<Step>,
     pub(crate) growths: Vec<Growth>,
     pub(crate) validations: Vec<Validation>,
+    pub(crate) compared: Vec<Compared>,
     pub(crate) n_resumes: u64,
+}
+
+/// A held-out loss that was predicted, and what was found.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct Compared {
+    pub(crate) step: u64,
+    pub(crate) stage: String,
+    #[serde(deserialize_with = "number")]
+    pub(crate) loss: f64,
+    pub(crate) is_inside: bool,
 }
 
 /// An optimizer step.

@@ -2,6 +2,7 @@
 
 mod corpus;
 mod results;
+mod search;
 mod training;
 
 use std::fmt::Write;
@@ -16,10 +17,11 @@ const STYLE: &str = include_str!("style.css");
 type Section = (&'static str, &'static str, fn(&Facts) -> String);
 
 /// Everything below the summary, in reading order.
-pub(super) const SECTIONS: [Section; 9] = [
+pub(super) const SECTIONS: [Section; 10] = [
     ("holds", "What must hold", must_hold),
     ("corpus", "The corpus", corpus::corpus),
     ("mix", "The mix", corpus::mix),
+    ("search", "Search and prediction", search::search),
     ("training", "Training", training::training),
     ("growth", "Growth", training::growth),
     ("cost", "What it cost", training::cost),

@@ -12,7 +12,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::facts::{Corpus, Evaluation, Facts, Folder, Group, Growth, Log, Packed, Sample, Step, Task, Validation};
+use super::facts::{
+    Compared, Corpus, Evaluation, Facts, Folder, Group, Growth, Log, Packed, Sample, Step, Task, Validation,
+};
 use crate::failure::Failure;
 use crate::run_file::Run;
 
@@ -23,6 +25,7 @@ enum Line {
     Step(Step),
     Growth(Growth),
     Validation(Validation),
+    Prediction(Compared),
     Resume,
     #[serde(other)]
     Other,
@@ -41,6 +44,8 @@ pub(super) fn read(run: &Run, out: &Path, parents: &[Parent]) -> Result<Facts, F
         packed: run.plan.stages.iter().map(|stage| packed(out, &stage.name)).collect::<Result<_, _>>()?,
         held_out: run.eval.held_out.0,
         log: log(&out.join("metrics.jsonl"))?,
+        search: crate::sweep::read_results(out)?,
+        forecast: crate::prediction::read_forecast(out)?,
         eval: evaluation(&out.join("eval"))?,
         folders: parents.iter().map(|parent| folder(out, parent)).collect::<Result<_, _>>()?,
     })
@@ -103,6 +108,7 @@ fn log(path: &Path) -> Result<Log, Failure> {
             Line::Step(step) => log.steps.push(step),
             Line::Growth(growth) => log.growths.push(growth),
             Line::Validation(validation) => log.validations.push(validation),
+            Line::Prediction(compared) => log.compared.push(compared),
             Line::Resume => log.n_resumes += 1,
             Line::Other => {}
         }

@@ -3,7 +3,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::StagePlan;
 
 fn shape(hidden: u64) -> Shape {
     Shape { layers: 2, hidden, heads: hidden / 16, ffn: 4 * hidden, vocabulary: 1024, context: 128 }
@@ -133,6 +132,12 @@ fn what_cannot_be_tried_is_said() {
     check(law(100_000, &[16, 32, 48, 64]), "the whole run has 61440");
     check(law(41_984, &[16, 32, 48, 64]), "is step 41 of the run, where no loss is measured");
     check(law(40_961, &[16, 32, 48, 64]), "choose a multiple of validate_every (10 steps, here 10240 tokens)");
+    let heads = Shape { heads: 3, ..shape(32) };
+    check(LawRequest { shape: heads, ..law(40_960, &[16, 32, 48, 64]) }, "hidden 32 is no multiple of heads 3");
+    check(
+        LawRequest { shape: Shape { heads: 0, ..heads }, ..law(40_960, &[16, 32, 48, 64]) },
+        "heads must be at least 1",
+    );
     // The end of a stage is always measured.
     assert_eq!(law_trials(&law(51_200, &[16, 32, 48, 64]), &run(), 1000).unwrap()[0].n_steps, 50);
 }
