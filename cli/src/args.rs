@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use corpus::Count;
+use planner::{Depth, Moments, Width};
+use serde::de::value::StrDeserializer;
+use serde::de::{DeserializeOwned, IntoDeserializer};
 
 /// Build a bilingual corpus, and train on it a language model that grows while it learns
 #[derive(Parser)]
@@ -88,6 +91,8 @@ pub(crate) enum Command {
     Trace(TraceArguments),
     /// Train on documents or sources no more: list the steps that saw them, pack what follows anew
     Takedown(TakedownArguments),
+    /// One growth step offline: a checkpoint of a larger shape
+    Grow(GrowArguments),
     /// Continue a text with a checkpoint
     Generate(GenerateArguments),
 }
@@ -164,6 +169,39 @@ fn tokens(written: &str) -> Result<(u64, u64), String> {
         Some((Some(first), Some(end))) if first < end => Ok((first, end)),
         _ => Err("a range such as 0..4096 or 1.5B..1.6B".to_owned()),
     }
+}
+
+#[derive(Args)]
+pub(crate) struct GrowArguments {
+    /// A run's folder, its checkpoints/ or one step-N
+    pub(crate) checkpoint: PathBuf,
+    /// The new shape, such as layers=6,hidden=256,heads=8,ffn=1024; what is not named stays
+    #[arg(long, value_name = "SHAPE")]
+    pub(crate) to: String,
+    /// Where the grown checkpoint goes
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// What new blocks are: stack, interpose, zero or random
+    #[arg(long, value_parser = named::<Depth>)]
+    pub(crate) depth: Depth,
+    /// What new coordinates are: random, zero or split
+    #[arg(long, value_parser = named::<Width>)]
+    pub(crate) width: Width,
+    /// What becomes of Adam's moments: grown, old or reset
+    #[arg(long, value_parser = named::<Moments>)]
+    pub(crate) moments: Moments,
+    /// Masks of 0 on everything new: the function is kept whatever is there
+    #[arg(long)]
+    pub(crate) masked: bool,
+    /// Same seed, same new weights
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+}
+
+/// A value as the run file names it.
+fn named<T: DeserializeOwned>(written: &str) -> Result<T, String> {
+    let deserializer: StrDeserializer<'_, serde::de::value::Error> = written.into_deserializer();
+    T::deserialize(deserializer).map_err(|error| error.to_string())
 }
 
 #[derive(Args)]

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use corpus::Count;
-use planner::{Growth, LearningRate, Operator, SpikePolicy, Stability, StagePlan, Trial};
+use planner::{Curve, LearningRate, Moments, SpikePolicy, Stability, StagePlan, Trial};
 
 use crate::run_file::Run;
 
@@ -36,21 +36,12 @@ fn explain_stage(text: &mut String, run: &Run, stage: &StagePlan) {
         shape.layers,
         shape.hidden,
         shape.heads,
-        shape.head_size(),
+        shape.head_size,
         shape.ffn,
         Count(shape.n_parameters()),
         run.plan.mup.width_ratio(shape),
     );
-    match stage.growth {
-        None => text.push_str("    starts     from the weights of the stage before, or from new ones\n"),
-        Some(Growth { operator: Operator::Masked, ramp_tokens }) => {
-            let _ = writeln!(
-                text,
-                "    grows      masked, preserves the function; masks rise from 0 to 1 over {ramp_tokens} tokens = {} steps",
-                stage.n_ramp_steps
-            );
-        }
-    }
+    explain_growth(text, run, stage);
     let _ = writeln!(
         text,
         "    steps      {} to {}: {} tokens, {} rows a step in micro-batches of {}",
@@ -60,22 +51,53 @@ fn explain_stage(text: &mut String, run: &Run, stage: &StagePlan) {
         stage.batch.rows,
         stage.batch.micro_rows
     );
-    let rate = stage.learning_rate;
+    explain_rate(text, &stage.learning_rate, run.plan.mup.width_ratio(shape));
+    let _ = writeln!(text, "    compute    {:.2} TFLOP", stage.flops() / 1e12);
+}
+
+fn explain_growth(text: &mut String, run: &Run, stage: &StagePlan) {
+    let before = run.plan.stages.iter().take_while(|other| other.first_step < stage.first_step).last();
+    let Some((growth, old)) = stage.growth.zip(before.map(|before| before.shape)) else {
+        let what = if before.is_some() { "the weights of the stage before" } else { "new weights" };
+        let _ = writeln!(text, "    starts     from {what}");
+        return;
+    };
+    let masks = match stage.n_ramp_steps {
+        0 => "no masks".to_owned(),
+        steps => format!("masks rise from 0 to 1 over {} tokens = {steps} steps", growth.ramp_tokens),
+    };
+    let promise = match growth.broken_promise(&old, &stage.shape) {
+        None => "keeps the function".to_owned(),
+        Some(why) => format!("does NOT keep the function: {why}"),
+    };
+    let moments = match growth.moments {
+        Moments::Grown => "grow like weights",
+        Moments::Old => "are kept in old places, zero in new ones",
+        Moments::Reset => "start anew",
+    };
+    let _ = writeln!(text, "    grows      {}; {masks}; Adam's moments {moments}", growth.name());
+    let _ = writeln!(text, "               {promise}");
+}
+
+fn explain_rate(text: &mut String, curve: &Curve, width_ratio: f64) {
+    let rate = &curve.rate;
     let descent = match rate {
         LearningRate::Cosine { .. } => "cosine".to_owned(),
         LearningRate::WarmupStableDecay { decay_tokens, .. } => {
             format!("the same until the last {decay_tokens} tokens, then 1 - sqrt")
         }
     };
+    let begun = match curve.tokens_before {
+        0 => String::new(),
+        tokens => format!("goes on behind {tokens} tokens of "),
+    };
     let _ = writeln!(
         text,
-        "    lr         {:e}, warm-up over {} tokens, {descent} to {:e}; hidden matrices / {:.2}",
+        "    lr         {begun}{:e}, warm-up over {} tokens, {descent} to {:e}; hidden matrices / {width_ratio:.2}",
         rate.peak(),
         rate.warmup_tokens(),
         rate.end(),
-        run.plan.mup.width_ratio(shape)
     );
-    let _ = writeln!(text, "    compute    {:.2} TFLOP", stage.flops() / 1e12);
 }
 
 fn explain_settings(text: &mut String, run: &Run) {
@@ -169,7 +191,7 @@ fn explain_trials(text: &mut String, run: &Run) {
             shape.layers,
             shape.hidden,
             shape.heads,
-            shape.head_size(),
+            shape.head_size,
             shape.ffn,
             Count(shape.n_parameters())
         );
@@ -181,7 +203,7 @@ fn explain_trials(text: &mut String, run: &Run) {
             "widths {:?} at {} layers with heads of {}, seeds {:?}: L(N) = a N^b + c, with a band of {} %",
             request.widths,
             request.shape.layers,
-            request.shape.head_size(),
+            request.shape.head_size,
             request.seeds,
             request.confidence * 100.0
         );

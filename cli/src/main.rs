@@ -9,6 +9,8 @@ macro_rules! say {
 mod args;
 mod explain;
 mod failure;
+#[cfg(feature = "torch")]
+mod grow;
 mod inspect;
 #[cfg(feature = "torch")]
 mod model;
@@ -106,18 +108,13 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Verify { path, json } => verify(&path, json),
         Command::Trace(arguments) => trace::trace(&arguments),
         Command::Takedown(arguments) => take_down(&arguments),
-        Command::Generate(generate) => model_command(&generate),
+        #[cfg(feature = "torch")]
+        Command::Grow(arguments) => grow::grow(&arguments),
+        #[cfg(feature = "torch")]
+        Command::Generate(arguments) => model::generate(&arguments),
+        #[cfg(not(feature = "torch"))]
+        Command::Grow(_) | Command::Generate(_) => Err(Failure::no_torch()),
     }
-}
-
-#[cfg(feature = "torch")]
-fn model_command(arguments: &args::GenerateArguments) -> Result<(), Failure> {
-    model::generate(arguments)
-}
-
-#[cfg(not(feature = "torch"))]
-fn model_command(_: &args::GenerateArguments) -> Result<(), Failure> {
-    Err(Failure::no_torch())
 }
 
 fn take_down(arguments: &args::TakedownArguments) -> Result<(), Failure> {

@@ -160,7 +160,7 @@ pub(crate) fn generate(arguments: &GenerateArguments) -> Result<(), Failure> {
 }
 
 /// The checkpoint itself, or the newest of a run's folder or its `checkpoints/`.
-fn find_checkpoint(path: &Path) -> Result<PathBuf, Failure> {
+pub(crate) fn find_checkpoint(path: &Path) -> Result<PathBuf, Failure> {
     if path.join("state.json").is_file() {
         return Ok(path.to_owned());
     }

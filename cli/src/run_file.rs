@@ -3,14 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use corpus::{ByteSize, Count, Seed, Settings, Share};
 use ingest::{IngestConfig, RawIngest, RawSource, Source, resolve_sources};
 use loader::Verify;
 use mixer::{Mix, StageMix};
 use planner::{
-    Batch, Cost, Growth, LearningRate, MuP, Operator, OptimizerSettings, Precision, Recompute, RunPlan, Shape,
-    SpikePolicy, Stability, StageRequest, plan,
+    Batch, Cost, Depth, Growth, LearningRate, Moments, MuP, OptimizerSettings, Precision, Recompute, RunPlan, Shape,
+    SpikePolicy, Stability, StageRequest, Width, plan,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -70,14 +70,27 @@ struct RawShape {
     layers: u64,
     hidden: u64,
     heads: u64,
+    /// `hidden / heads` where it is not stated.
+    head_size: Option<u64>,
     ffn: u64,
 }
 
 #[derive(Deserialize)]
 #[serde(tag = "schedule", rename_all = "kebab-case", deny_unknown_fields)]
 enum RawLearningRate {
-    Cosine { peak: f64, end: f64, warmup: Count },
-    WarmupStableDecay { peak: f64, end: f64, warmup: Count, decay: Count },
+    Cosine {
+        peak: f64,
+        end: f64,
+        warmup: Count,
+    },
+    WarmupStableDecay {
+        peak: f64,
+        end: f64,
+        warmup: Count,
+        decay: Count,
+    },
+    /// The curve of the stage before goes on.
+    Inherit {},
 }
 
 /// Ways to share a model and its data among GPUs.
@@ -92,8 +105,10 @@ struct Parallel {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawGrowth {
-    operator: Operator,
+    depth: Depth,
+    width: Width,
     ramp: Count,
+    moments: Moments,
 }
 
 #[derive(Deserialize)]
@@ -355,7 +370,7 @@ fn check_numbers(plan: &RunPlan, optimizer: &OptimizerSettings, eval: &EvalConfi
         Ok(())
     };
     for stage in &plan.stages {
-        let (peak, end) = (stage.learning_rate.peak(), stage.learning_rate.end());
+        let (peak, end) = (stage.learning_rate.rate.peak(), stage.learning_rate.rate.end());
         positive(&format!("stage {}: lr.peak", stage.name), peak)?;
         positive(&format!("stage {}: lr.end", stage.name), end)?;
         anyhow::ensure!(end <= peak, "stage {}: lr.end is {end}; it must not be above lr.peak, {peak}", stage.name);
@@ -410,24 +425,32 @@ fn stage_request(raw: RawStage, context: u64, vocabulary: u64) -> anyhow::Result
         (tensor, pipeline, data) == (1, 1, 1),
         "stage {name}: parallel must be {{ tensor = 1, pipeline = 1, data = 1 }}: this version trains in one process"
     );
-    let RawShape { layers, hidden, heads, ffn } = shape;
-    Ok(StageRequest {
-        name,
-        tokens: tokens.0,
-        shape: Shape { layers, hidden, heads, ffn, vocabulary, context },
-        batch,
-        learning_rate: learning_rate(lr),
-        growth: growth.map(|growth| Growth { operator: growth.operator, ramp_tokens: growth.ramp.0 }),
-    })
+    let shape = whole_shape(shape, (vocabulary, context)).with_context(|| format!("stage {name}"))?;
+    let growth =
+        growth.map(|RawGrowth { depth, width, ramp, moments }| Growth { depth, width, ramp_tokens: ramp.0, moments });
+    Ok(StageRequest { name, tokens: tokens.0, shape, batch, learning_rate: learning_rate(lr), growth })
 }
 
-fn learning_rate(raw: RawLearningRate) -> LearningRate {
-    match raw {
+fn whole_shape(raw: RawShape, (vocabulary, context): (u64, u64)) -> anyhow::Result<Shape> {
+    let RawShape { layers, hidden, heads, head_size, ffn } = raw;
+    anyhow::ensure!(heads > 0, "heads must be at least 1");
+    let head_size = match head_size {
+        Some(head_size) => head_size,
+        None if hidden.is_multiple_of(heads) => hidden / heads,
+        None => bail!("hidden {hidden} is no multiple of heads {heads}; change one, or state head_size"),
+    };
+    Ok(Shape { layers, hidden, heads, head_size, ffn, vocabulary, context })
+}
+
+/// `None` where the curve of the stage before goes on.
+fn learning_rate(raw: RawLearningRate) -> Option<LearningRate> {
+    Some(match raw {
         RawLearningRate::Cosine { peak, end, warmup } => LearningRate::Cosine { peak, end, warmup_tokens: warmup.0 },
         RawLearningRate::WarmupStableDecay { peak, end, warmup, decay } => {
             LearningRate::WarmupStableDecay { peak, end, warmup_tokens: warmup.0, decay_tokens: decay.0 }
         }
-    }
+        RawLearningRate::Inherit {} => return None,
+    })
 }
 
 /// The stage that makes a folder of a run.

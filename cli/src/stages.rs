@@ -329,7 +329,6 @@ impl<'a> Stages<'a> {
             precision: self.run.precision,
             recompute: self.run.recompute,
             packed: self.packed_folders().iter().map(|folder| self.out.join(folder)).collect(),
-            may_leave_rows: false,
             validation: self.out.join(packed_folder(VALIDATION)),
             kept_rows: self.kept_rows()?,
             rows: loader::LoaderSettings {

@@ -263,10 +263,10 @@ pub(crate) fn paste(run: &Run, results: &Results) -> String {
     let SearchPoint { lr, init_std, output_multiplier } = results.best;
     let planner::MuP { base_width, input_multiplier, .. } = run.plan.mup;
     let first = &run.plan.stages[0];
-    let end = lr * first.learning_rate.end() / first.learning_rate.peak();
+    let end = lr * first.learning_rate.rate.end() / first.learning_rate.rate.peak();
     // Three digits: a rate is not known better.
     let end: f64 = format!("{end:.3e}").parse().unwrap_or(end);
-    let rate = match first.learning_rate {
+    let rate = match first.learning_rate.rate {
         Cosine { warmup_tokens, .. } => {
             format!("lr = {{ schedule = \"cosine\", peak = {lr:e}, end = {end:e}, warmup = {warmup_tokens} }}")
         }

@@ -114,7 +114,6 @@ fn train(
         out: folder,
         plan: &trial.plan,
         packed: parents.iter().filter(is_row).map(|parent| stages.out.join(&parent.name)).collect(),
-        may_leave_rows: true,
         kept_rows: Vec::new(),
         seed: corpus::Seed::root(trial.seed),
         settings,

@@ -7,14 +7,16 @@
 //! ```
 //! use planner::Shape;
 //!
-//! let flm_101b = Shape { layers: 80, hidden: 10_240, heads: 80, ffn: 40_960, vocabulary: 100_352, context: 2_048 };
-//! assert_eq!(flm_101b.head_size(), 128);
+//! let (heads, head_size) = (80, 128);
+//! let flm_101b = Shape { layers: 80, hidden: 10_240, heads, head_size, ffn: 40_960, vocabulary: 100_352, context: 2_048 };
+//! assert_eq!(flm_101b.attention(), flm_101b.hidden);
 //! assert_eq!(flm_101b.n_parameters() / 1_000_000, 101_701);
 //! ```
 //!
 //! No libtorch here, and nothing of ours: a lab plans on a laptop.
 
 mod cost;
+mod growth;
 mod prediction;
 mod schedule;
 mod shape;
@@ -26,11 +28,12 @@ mod sweep;
 mod tests;
 
 pub use cost::{Cost, formula_flops};
+pub use growth::{Depth, Growth, Moments, Width};
 pub use prediction::{Band, LawError, LossLaw, SizedLoss, fit};
-pub use schedule::LearningRate;
+pub use schedule::{Curve, LearningRate};
 pub use shape::{MuP, Precision, Recompute, Shape};
 pub use stability::{SpikePolicy, Stability};
-pub use stage::{Batch, Growth, Operator, OptimizerSettings, PlanError, RunPlan, StagePlan, StageRequest, plan};
+pub use stage::{Batch, OptimizerSettings, PlanError, RunPlan, StagePlan, StageRequest, check_growth_step, plan};
 pub use sweep::{
     LawRequest, Place, Prediction, SearchPoint, SweepRequest, Trial, TrialError, law_trials, places, sweep_trials,
 };

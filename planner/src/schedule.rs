@@ -30,6 +30,18 @@ pub enum LearningRate {
     },
 }
 
+/// The learning rate of a stage as a part of a curve, which may have begun in a stage before it and may go on behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Curve {
+    /// The whole curve.
+    pub rate: LearningRate,
+    /// Its tokens before this stage.
+    pub tokens_before: u64,
+    /// Its tokens.
+    pub tokens: u64,
+}
+
 impl LearningRate {
     /// The rate of the step that brings the stage to `tokens_after` of its `stage_tokens`.
     pub fn at(&self, tokens_after: u64, stage_tokens: u64) -> f64 {

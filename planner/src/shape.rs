@@ -12,6 +12,8 @@ pub struct Shape {
     pub hidden: u64,
     /// Attention heads.
     pub heads: u64,
+    /// Width of one head; constant while a model grows. The paper's is `hidden / heads` at every stage.
+    pub head_size: u64,
     /// Units of the feed-forward layer.
     pub ffn: u64,
     /// Rows of the embedding.
@@ -21,14 +23,14 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// Width of one head; constant while a model grows.
-    pub fn head_size(&self) -> u64 {
-        self.hidden / self.heads
+    /// Width of all heads together: queries, keys and values are that long.
+    pub fn attention(&self) -> u64 {
+        self.heads * self.head_size
     }
 
     /// Parameters of one block: q, k, v, o and two feed-forward matrices with biases, two LayerNorms.
     pub fn n_block_parameters(&self) -> u64 {
-        let attention = 4 * (self.hidden * self.hidden + self.hidden);
+        let attention = 4 * self.hidden * self.attention() + 3 * self.attention() + self.hidden;
         let feed_forward = 2 * self.hidden * self.ffn + self.ffn + self.hidden;
         attention + feed_forward + 4 * self.hidden
     }
@@ -41,8 +43,8 @@ impl Shape {
     /// Floating-point operations that one trained token takes, forward and backward, counted operation by operation: two
     /// for each multiply-add, matrix products only, attention over the whole context, backward twice the forward.
     pub fn flops_per_token(&self) -> u64 {
-        let products = self.layers * (4 * self.hidden * self.hidden + 2 * self.hidden * self.ffn);
-        let attention = self.layers * 2 * self.context * self.hidden;
+        let products = self.layers * (4 * self.hidden * self.attention() + 2 * self.hidden * self.ffn);
+        let attention = self.layers * 2 * self.context * self.attention();
         let logits = self.hidden * self.vocabulary;
         3 * 2 * (products + attention + logits)
     }

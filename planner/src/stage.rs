@@ -3,11 +3,13 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::schedule::LearningRate;
+use crate::growth::Growth;
+use crate::schedule::{Curve, LearningRate};
 use crate::shape::{MuP, Shape};
 
 /// A stage as it is written in the run file; counts are whole tokens.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct StageRequest {
     /// Its name.
     pub name: String,
@@ -17,10 +19,17 @@ pub struct StageRequest {
     pub shape: Shape,
     /// Batch.
     pub batch: Batch,
-    /// Learning rate.
-    pub learning_rate: LearningRate,
-    /// How the previous stage's model becomes this shape; `None` for the first stage only.
+    /// Learning rate; `None` where the curve of the stage before goes on.
+    pub learning_rate: Option<LearningRate>,
+    /// How the previous stage's model becomes this shape.
     pub growth: Option<Growth>,
+}
+
+impl StageRequest {
+    /// Tokens of one optimizer step.
+    fn batch_tokens(&self) -> u64 {
+        self.batch.rows * self.shape.context
+    }
 }
 
 /// Rows of an optimizer step, and of one forward and backward pass.
@@ -50,24 +59,6 @@ pub struct OptimizerSettings {
     pub clip: f64,
 }
 
-/// A growth step at the start of a stage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Growth {
-    /// How.
-    pub operator: Operator,
-    /// Tokens over which the masks of new coordinates rise from 0 to 1.
-    pub ramp_tokens: u64,
-}
-
-/// How a small model becomes a large one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Operator {
-    /// Masked structural growth (MSG): new coordinates enter with mask 0, so the function is preserved whatever their weights.
-    Masked,
-}
-
 /// A stage in exact numbers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StagePlan {
@@ -78,7 +69,7 @@ pub struct StagePlan {
     /// Batch.
     pub batch: Batch,
     /// Learning rate.
-    pub learning_rate: LearningRate,
+    pub learning_rate: Curve,
     /// Growth step at its start.
     pub growth: Option<Growth>,
     /// Optimizer steps.
@@ -110,6 +101,12 @@ impl StagePlan {
     /// Training FLOPs, counted operation by operation.
     pub fn flops(&self) -> f64 {
         self.n_tokens() as f64 * self.shape.flops_per_token() as f64
+    }
+
+    /// The learning rate of the step that brings the stage to `tokens_after` of its tokens.
+    pub fn learning_rate_at(&self, tokens_after: u64) -> f64 {
+        let Curve { rate, tokens_before, tokens } = self.learning_rate;
+        rate.at(tokens_before + tokens_after, tokens)
     }
 
     /// The mask of new coordinates at the stage's step number `step_in_stage` (0-based): rises from 0 by 1 / n_ramp_steps a
@@ -169,16 +166,6 @@ pub enum PlanError {
         /// Which size.
         what: &'static str,
     },
-    /// The heads do not divide the width.
-    #[error("stage {stage}: hidden {hidden} is no multiple of heads {heads}")]
-    Heads {
-        /// The stage.
-        stage: String,
-        /// Width.
-        hidden: u64,
-        /// Heads.
-        heads: u64,
-    },
     /// The head size is odd or changes.
     #[error("stage {stage}: its heads are {head_size} wide; they must be {expected} wide")]
     HeadSize {
@@ -229,6 +216,28 @@ pub enum PlanError {
         /// The axis.
         axis: &'static str,
     },
+    /// There is no curve to go on with.
+    #[error(
+        "stage {stage}: lr = {{ schedule = \"inherit\" }} goes on with the curve of the stage before, and there is none"
+    )]
+    Inherited {
+        /// The stage.
+        stage: String,
+    },
+    /// The head size does not divide the width.
+    #[error("stage {stage}: hidden {hidden} is no multiple of the head size {head_size}; {below} and {above} are")]
+    Width {
+        /// The stage.
+        stage: String,
+        /// Width.
+        hidden: u64,
+        /// Head size.
+        head_size: u64,
+        /// The next smaller width that is.
+        below: u64,
+        /// The next larger.
+        above: u64,
+    },
     /// Vocabulary or context changes.
     #[error("stage {stage}: vocabulary and context must stay the same in all stages")]
     Context {
@@ -250,11 +259,25 @@ pub fn plan(requests: &[StageRequest], mup: MuP) -> Result<RunPlan, PlanError> {
     if requests.is_empty() {
         return Err(PlanError::NoStage);
     }
-    let (mut stages, mut first_step, mut first_row) = (Vec::new(), 0, 0);
     for (index, request) in requests.iter().enumerate() {
         check_shape(request, requests[0].shape)?;
         check_growth(request, index.checked_sub(1).map(|previous| &requests[previous]))?;
-        let stage = plan_stage(request, first_step, first_row)?;
+    }
+    let n_steps = requests.iter().map(steps_of).collect::<Result<Vec<u64>, PlanError>>()?;
+    let curves = curves(requests, &n_steps)?;
+    let (mut stages, mut first_step, mut first_row) = (Vec::new(), 0, 0);
+    for ((request, n_steps), learning_rate) in requests.iter().zip(n_steps).zip(curves) {
+        let stage = StagePlan {
+            name: request.name.clone(),
+            shape: request.shape,
+            batch: request.batch,
+            learning_rate,
+            growth: request.growth,
+            n_steps,
+            n_ramp_steps: ramp_steps(request, n_steps)?,
+            first_step,
+            first_row,
+        };
         first_step += stage.n_steps;
         first_row += stage.n_rows();
         stages.push(stage);
@@ -277,80 +300,121 @@ fn check_shape(request: &StageRequest, first: Shape) -> Result<(), PlanError> {
     if let Some((what, _)) = sizes.into_iter().find(|(_, size)| *size == 0) {
         return Err(PlanError::Zero { stage, what });
     }
-    if shape.hidden % shape.heads != 0 {
-        return Err(PlanError::Heads { stage, hidden: shape.hidden, heads: shape.heads });
-    }
-    let head_size = shape.head_size();
-    if head_size % 2 != 0 {
+    let head_size = shape.head_size;
+    if head_size == 0 || head_size % 2 != 0 {
         return Err(PlanError::HeadSize { stage, head_size, expected: "an even number (rotary pairs)".to_owned() });
     }
-    if head_size != first.hidden / first.heads.max(1) {
-        let expected = format!("{} as in the first stage", first.head_size());
+    if head_size != first.head_size {
+        let expected = format!("{} as in the first stage", first.head_size);
         return Err(PlanError::HeadSize { stage, head_size, expected });
     }
+    check_width(&shape, stage.clone())?;
     if (shape.vocabulary, shape.context) != (first.vocabulary, first.context) {
         return Err(PlanError::Context { stage });
     }
     Ok(())
 }
 
+/// Whether `growth` can take a model from shape `old` to shape `new`.
+pub fn check_growth_step(growth: &Growth, old: &Shape, new: &Shape) -> Result<(), PlanError> {
+    let stage = || "grown".to_owned();
+    let zero = [("layers", new.layers), ("hidden", new.hidden), ("heads", new.heads), ("ffn", new.ffn)];
+    if let Some((what, _)) = zero.into_iter().find(|(_, size)| *size == 0) {
+        return Err(PlanError::Zero { stage: stage(), what });
+    }
+    if let Some(axis) = new.shrinks_from(old) {
+        return Err(PlanError::Shrinks { stage: stage(), axis });
+    }
+    check_width(new, stage())?;
+    growth.objection(old, new).map_or(Ok(()), |what| Err(PlanError::Growth { stage: stage(), what }))
+}
+
+fn check_width(shape: &Shape, stage: String) -> Result<(), PlanError> {
+    let Shape { hidden, head_size, .. } = *shape;
+    if hidden.is_multiple_of(head_size) {
+        return Ok(());
+    }
+    let (below, above) = (hidden / head_size * head_size, hidden.next_multiple_of(head_size));
+    Err(PlanError::Width { stage, hidden, head_size, below, above })
+}
+
 fn check_growth(request: &StageRequest, previous: Option<&StageRequest>) -> Result<(), PlanError> {
     let stage = request.name.clone();
     let Some(previous) = previous else {
+        if request.learning_rate.is_none() {
+            return Err(PlanError::Inherited { stage });
+        }
         let what = "the first stage starts from new weights and has no growth";
         return if request.growth.is_some() { Err(PlanError::Growth { stage, what }) } else { Ok(()) };
     };
     if let Some(axis) = request.shape.shrinks_from(&previous.shape) {
         return Err(PlanError::Shrinks { stage, axis });
     }
-    if request.growth.is_some_and(|growth| growth.ramp_tokens == 0) {
-        return Err(PlanError::Zero { stage, what: "the growth ramp" });
+    let objection = request.growth.and_then(|growth| growth.objection(&previous.shape, &request.shape));
+    if let Some(what) = objection {
+        return Err(PlanError::Growth { stage, what });
     }
     if request.growth.is_none() && request.shape != previous.shape {
-        let what = "its shape differs from the stage before; say how it grows: growth = { operator = \"masked\", ramp = \"...\" }";
+        let what = "its shape differs from the stage before; say how it grows: growth = { depth = \"stack\", width = \"random\", \
+                    ramp = \"...\", moments = \"old\" }";
         return Err(PlanError::Growth { stage, what });
     }
     Ok(())
 }
 
-fn plan_stage(request: &StageRequest, first_step: u64, first_row: u64) -> Result<StagePlan, PlanError> {
+/// Optimizer steps of a stage: its budget cut to whole batches.
+fn steps_of(request: &StageRequest) -> Result<u64, PlanError> {
     let stage = || request.name.clone();
     let Batch { rows, micro_rows } = request.batch;
     if rows % micro_rows != 0 {
         return Err(PlanError::MicroBatch { stage: stage(), rows, micro_rows });
     }
-    let batch_tokens = rows * request.shape.context;
-    let n_steps = request.tokens / batch_tokens;
-    if n_steps == 0 {
-        return Err(PlanError::Budget { stage: stage(), tokens: request.tokens, batch_tokens });
+    let batch_tokens = request.batch_tokens();
+    match request.tokens / batch_tokens {
+        0 => Err(PlanError::Budget { stage: stage(), tokens: request.tokens, batch_tokens }),
+        n_steps => Ok(n_steps),
     }
-    let stage_tokens = n_steps * batch_tokens;
-    let ramp_tokens = request.growth.map_or(0, |growth| growth.ramp_tokens);
-    let rate = request.learning_rate;
-    for (what, tokens) in [("warm-up", rate.warmup_tokens()), ("the mask ramp", ramp_tokens)] {
-        if tokens >= stage_tokens {
-            return Err(PlanError::TooLong { stage: stage(), what, tokens, stage_tokens });
-        }
+}
+
+/// Steps with masks below 1. They must rise to 1 within the stage: what comes after it has none of them left.
+fn ramp_steps(request: &StageRequest, n_steps: u64) -> Result<u64, PlanError> {
+    let (tokens, stage_tokens) =
+        (request.growth.map_or(0, |growth| growth.ramp_tokens), n_steps * request.batch_tokens());
+    if tokens > 0 && tokens >= stage_tokens {
+        return Err(PlanError::TooLong { stage: request.name.clone(), what: "the mask ramp", tokens, stage_tokens });
     }
-    if let LearningRate::WarmupStableDecay { warmup_tokens, decay_tokens, .. } = rate {
-        if decay_tokens == 0 {
-            return Err(PlanError::Zero { stage: stage(), what: "the decay of its learning rate" });
-        }
-        let tokens = warmup_tokens.saturating_add(decay_tokens);
-        if tokens > stage_tokens {
-            let what = "warm-up and decay of the learning rate together";
-            return Err(PlanError::TooLong { stage: stage(), what, tokens, stage_tokens });
-        }
+    Ok(tokens.div_ceil(request.batch_tokens()))
+}
+
+/// The learning rate of every stage: a curve of its own, which the stages after it may go on with.
+fn curves(requests: &[StageRequest], n_steps: &[u64]) -> Result<Vec<Curve>, PlanError> {
+    let tokens: Vec<u64> = requests.iter().zip(n_steps).map(|(request, n)| n * request.batch_tokens()).collect();
+    let mut curves: Vec<Curve> = Vec::new();
+    for (index, request) in requests.iter().enumerate() {
+        let curve = match (request.learning_rate, curves.last()) {
+            (None, Some(last)) => Curve { tokens_before: last.tokens_before + tokens[index - 1], ..*last },
+            (None, None) => return Err(PlanError::Inherited { stage: request.name.clone() }),
+            (Some(rate), _) => {
+                let goes_on = requests[index + 1..].iter().take_while(|later| later.learning_rate.is_none()).count();
+                let length = tokens[index..=index + goes_on].iter().sum();
+                check_rate(&rate, &request.name, length)?;
+                Curve { rate, tokens_before: 0, tokens: length }
+            }
+        };
+        curves.push(curve);
     }
-    Ok(StagePlan {
-        name: stage(),
-        shape: request.shape,
-        batch: request.batch,
-        learning_rate: request.learning_rate,
-        growth: request.growth,
-        n_steps,
-        n_ramp_steps: ramp_tokens.div_ceil(batch_tokens),
-        first_step,
-        first_row,
-    })
+    Ok(curves)
+}
+
+fn check_rate(rate: &LearningRate, stage: &str, stage_tokens: u64) -> Result<(), PlanError> {
+    let too_long = |what, tokens| Err(PlanError::TooLong { stage: stage.to_owned(), what, tokens, stage_tokens });
+    if rate.warmup_tokens() >= stage_tokens {
+        return too_long("warm-up", rate.warmup_tokens());
+    }
+    let LearningRate::WarmupStableDecay { warmup_tokens, decay_tokens, .. } = *rate else { return Ok(()) };
+    if decay_tokens == 0 {
+        return Err(PlanError::Zero { stage: stage.to_owned(), what: "the decay of its learning rate" });
+    }
+    let tokens = warmup_tokens.saturating_add(decay_tokens);
+    if tokens > stage_tokens { too_long("warm-up and decay of the learning rate together", tokens) } else { Ok(()) }
 }

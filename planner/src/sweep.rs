@@ -102,7 +102,9 @@ pub enum TrialError {
         n_points: u64,
     },
     /// A width that heads cannot fill.
-    #[error("width {width} is no multiple of the head size {head_size}")]
+    #[error(
+        "width {width} is no multiple of the head size {head_size}, or heads and ffn do not come out whole in proportion to it"
+    )]
     Width {
         /// The width.
         width: u64,
@@ -162,7 +164,7 @@ pub fn sweep_trials(request: &SweepRequest, mup: MuP, seed: u64) -> Result<Vec<T
             tokens: request.tokens,
             shape: request.shape,
             batch: request.batch,
-            learning_rate: times(request.schedule, lr),
+            learning_rate: Some(times(request.schedule, lr)),
             growth: None,
         };
         let plan = plan(&[stage], MuP { init_std, output_multiplier, ..mup })?;
@@ -282,18 +284,22 @@ fn of_shape(stage: &StagePlan, shape: Shape) -> StageRequest {
         tokens: stage.n_tokens(),
         shape,
         batch: stage.batch,
-        learning_rate: stage.learning_rate,
+        // A curve that began in a stage before goes on.
+        learning_rate: (stage.learning_rate.tokens_before == 0).then_some(stage.learning_rate.rate),
         growth: None,
     }
 }
 
 /// A shape of another width: as many layers, heads of the same size, as many feed-forward units per width.
 fn of_width(shape: &Shape, width: u64) -> Result<Shape, TrialError> {
-    let head_size = shape.head_size();
-    if width == 0 || !width.is_multiple_of(head_size) {
-        return Err(TrialError::Width { width, head_size });
+    let head_size = shape.head_size;
+    let in_proportion = |size: u64| (size * width).is_multiple_of(shape.hidden).then_some(size * width / shape.hidden);
+    match (in_proportion(shape.heads), in_proportion(shape.ffn)) {
+        (Some(heads), Some(ffn)) if heads > 0 && width.is_multiple_of(head_size) => {
+            Ok(Shape { hidden: width, heads, ffn, ..*shape })
+        }
+        _ => Err(TrialError::Width { width, head_size }),
     }
-    Ok(Shape { hidden: width, heads: width / head_size, ffn: shape.ffn * width / shape.hidden, ..*shape })
 }
 
 /// The step at which the first `tokens` of the run were trained on, if the run measures its loss there.

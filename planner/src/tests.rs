@@ -3,7 +3,7 @@
 use crate::*;
 
 fn shape(layers: u64, hidden: u64, heads: u64) -> Shape {
-    Shape { layers, hidden, heads, ffn: 4 * hidden, vocabulary: 8192, context: 256 }
+    Shape { layers, hidden, heads, head_size: hidden / heads.max(1), ffn: 4 * hidden, vocabulary: 8192, context: 256 }
 }
 
 fn request(name: &str, shape: Shape, grows: bool) -> StageRequest {
@@ -12,9 +12,13 @@ fn request(name: &str, shape: Shape, grows: bool) -> StageRequest {
         tokens: 409_600,
         shape,
         batch: Batch { rows: 16, micro_rows: 8 },
-        learning_rate: LearningRate::Cosine { peak: 1e-3, end: 1e-4, warmup_tokens: 40_960 },
-        growth: grows.then_some(Growth { operator: Operator::Masked, ramp_tokens: 81_920 }),
+        learning_rate: Some(LearningRate::Cosine { peak: 1e-3, end: 1e-4, warmup_tokens: 40_960 }),
+        growth: grows.then_some(masked(81_920)),
     }
+}
+
+fn masked(ramp_tokens: u64) -> Growth {
+    Growth { depth: Depth::Stack, width: Width::Random, ramp_tokens, moments: Moments::Old }
 }
 
 fn mup() -> MuP {
@@ -24,8 +28,10 @@ fn mup() -> MuP {
 /// FLM-101B section 3.1 and table 4; GPT-3 and Llama-2 as recomputed there (facts of the paper, zFLOPs).
 #[test]
 fn the_formula_gives_the_papers_figures() {
-    let gpt3 = Shape { layers: 96, hidden: 12_288, heads: 96, ffn: 49_152, vocabulary: 50_257, context: 2048 };
-    let llama2 = Shape { layers: 40, hidden: 5120, heads: 40, ffn: 13_824, vocabulary: 32_000, context: 4096 };
+    let gpt3 =
+        Shape { layers: 96, hidden: 12_288, heads: 96, head_size: 128, ffn: 49_152, vocabulary: 50_257, context: 2048 };
+    let llama2 =
+        Shape { layers: 40, hidden: 5120, heads: 40, head_size: 128, ffn: 13_824, vocabulary: 32_000, context: 4096 };
     for (k, tokens, shape, zflops) in [
         (72, 300_000_000_000, gpt3, 322.63),
         (96, 300_000_000_000, gpt3, 430.18),
@@ -70,14 +76,15 @@ fn what_cannot_work_is_said() {
         let error = plan(&[first.clone(), second], mup()).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     };
-    check(|b| b.shape.heads = 5, "no multiple of heads 5");
-    check(|b| b.shape.heads = 12, "16 wide; they must be 32 as in the first stage");
+    check(|b| b.shape.hidden = 200, "hidden 200 is no multiple of the head size 32; 192 and 224 are");
+    check(|b| b.shape.head_size = 16, "16 wide; they must be 32 as in the first stage");
     check(|b| b.shape = shape(3, 192, 6), "layers shrinks");
     check(|b| b.growth = None, "say how it grows");
     check(|b| b.batch.micro_rows = 7, "no multiple of micro_rows 7");
     check(|b| b.tokens = 100, "less than one batch of 4096");
-    check(|b| b.growth = Some(Growth { operator: Operator::Masked, ramp_tokens: 409_600 }), "the mask ramp takes");
-    check(|b| b.growth = Some(Growth { operator: Operator::Masked, ramp_tokens: 0 }), "growth ramp must be at least 1");
+    check(|b| b.growth = Some(masked(409_600)), "the mask ramp takes 409600 tokens, the stage ends after 409600");
+    check(|b| b.growth = Some(Growth { width: Width::Split, ..masked(4096) }), "write ramp = 0");
+    check(|b| b.growth = Some(Growth { width: Width::Split, ..masked(0) }), "a whole multiple of the one before");
     let stable = |warmup_tokens, decay_tokens| LearningRate::WarmupStableDecay {
         peak: 1.0,
         end: 0.1,
@@ -85,7 +92,7 @@ fn what_cannot_work_is_said() {
         decay_tokens,
     };
     let check_rate = |rate: LearningRate, expected: Option<&str>| {
-        let second = StageRequest { learning_rate: rate, ..request("b", shape(5, 192, 6), true) };
+        let second = StageRequest { learning_rate: Some(rate), ..request("b", shape(5, 192, 6), true) };
         let error = plan(&[first.clone(), second], mup()).err().map(|error| error.to_string());
         assert!(
             match (&error, expected) {
@@ -105,4 +112,47 @@ fn what_cannot_work_is_said() {
     check(|b| b.shape.context = 128, "must stay the same");
     assert!(plan(&[request("a", shape(4, 128, 4), true)], mup()).is_err());
     assert_eq!(plan(&[], mup()), Err(PlanError::NoStage));
+    let nothing_before = StageRequest { learning_rate: None, ..request("a", shape(4, 128, 4), false) };
+    assert!(plan(&[nothing_before], mup()).unwrap_err().to_string().contains("there is none"));
+}
+
+/// A curve that three stages share is that of one stage as long as all three, whatever their batches; one that starts anew is its own.
+#[test]
+fn a_stage_may_go_on_with_the_curve_of_the_one_before() {
+    let rate = Some(LearningRate::Cosine { peak: 1e-3, end: 1e-4, warmup_tokens: 40_960 });
+    let inherits = |name, rows| StageRequest {
+        learning_rate: None,
+        batch: Batch { rows, micro_rows: 8 },
+        ..request(name, shape(5, 192, 6), true)
+    };
+    let whole = StageRequest { tokens: 3 * 409_600, ..request("whole", shape(4, 128, 4), false) };
+    let whole = plan(&[whole], mup()).unwrap();
+    let last = StageRequest { learning_rate: rate, ..inherits("d", 16) };
+    let parts = [request("a", shape(4, 128, 4), false), inherits("b", 8), inherits("c", 16), last];
+    let parts = plan(&parts, mup()).unwrap();
+    for (index, tokens) in [(0, 4096), (0, 409_600), (1, 0), (1, 2048), (1, 409_600), (2, 40_960), (2, 409_600)] {
+        let found = parts.stages[index].learning_rate_at(tokens);
+        assert_eq!(found, whole.stages[0].learning_rate_at(index as u64 * 409_600 + tokens));
+    }
+    assert_eq!(parts.stages[3].learning_rate_at(40_960), 1e-3);
+}
+
+/// What is promised: masks keep everything; without them only what adds zeros, or shares what there was.
+#[test]
+fn promises_of_growth() {
+    let (old, deep, wide) = (shape(4, 128, 4), shape(8, 128, 4), shape(4, 256, 8));
+    let more_units = Shape { ffn: 1024, ..old };
+    let promises = |depth, width, ramp_tokens, new: &Shape| {
+        Growth { depth, width, ramp_tokens, moments: Moments::Old }.broken_promise(&old, new).is_none()
+    };
+    for depth in [Depth::Stack, Depth::Interpose, Depth::Zero, Depth::Random] {
+        assert!(promises(depth, Width::Random, 1, &deep) && promises(depth, Width::Zero, 1, &wide));
+        assert_eq!(promises(depth, Width::Random, 0, &deep), depth == Depth::Zero);
+    }
+    for (width, units, hidden) in
+        [(Width::Random, false, false), (Width::Zero, true, false), (Width::Split, true, true)]
+    {
+        assert_eq!(promises(Depth::Zero, width, 0, &more_units), units);
+        assert_eq!(promises(Depth::Zero, width, 0, &wide), hidden);
+    }
 }

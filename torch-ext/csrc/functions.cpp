@@ -109,20 +109,22 @@ Tensor weight_gradient(const Tensor& d, const Tensor& x) {
 
 // LayerNorm beside the residual stream: gives x back, so that the gradients of both meet in one pass.
 struct Norm : torch::autograd::Function<Norm> {
-  static variable_list forward(AutogradContext* context, const Tensor& x, const Tensor& gain, const Tensor& bias, double epsilon,
-                               int64_t kind_number) {
+  static variable_list forward(AutogradContext* context, const Tensor& x, const Tensor& gain, const Tensor& bias, const Tensor& shares,
+                               double epsilon, int64_t kind_number) {
     auto kind = static_cast<at::ScalarType>(kind_number);
     int64_t n = x.size(0), h = x.size(1);
     require(x.scalar_type() == sums(kind), "the residual stream is kept in the kind of sums");
     require_sums(gain, h, kind);
     require_sums(bias, h, kind);
+    require_sums(shares, h, kind);
     auto out = at::empty({n, h}, x.options().dtype(kind));
     auto mean = at::empty({n}, x.options()), rstd = at::empty({n}, x.options());
     with_kernels(x, kind, [&](const auto& kernels, auto t, auto a) {
       using T = decltype(t); using A = decltype(a);
-      kernels.norm(memory<A>(x), memory<A>(gain), memory<A>(bias), epsilon, memory<T>(out), memory<A>(mean), memory<A>(rstd), n, h);
+      kernels.norm(memory<A>(x), memory<A>(gain), memory<A>(bias), memory<A>(shares), epsilon, memory<T>(out), memory<A>(mean),
+                   memory<A>(rstd), n, h);
     });
-    context->save_for_backward({x, gain, mean, rstd});
+    context->save_for_backward({x, gain, mean, rstd, shares});
     context->set_materialize_grads(false);
     return {x.view_as(x), out};
   }
@@ -131,7 +133,7 @@ struct Norm : torch::autograd::Function<Norm> {
     auto saved = context->get_saved_variables();
     const Tensor &x = saved[0], &gain = saved[1];
     Tensor passed = gradients[0], d_out = gradients[1];
-    if (!d_out.defined()) return {passed, Tensor(), Tensor(), Tensor(), Tensor()};
+    if (!d_out.defined()) return {passed, Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
     d_out = d_out.contiguous();
     if (passed.defined()) passed = passed.contiguous();
     int64_t n = x.size(0), h = x.size(1);
@@ -139,9 +141,9 @@ struct Norm : torch::autograd::Function<Norm> {
     with_kernels(d_out, d_out.scalar_type(), [&](const auto& kernels, auto t, auto a) {
       using T = decltype(t); using A = decltype(a);
       kernels.norm_backward(memory<T>(d_out), passed.defined() ? memory<A>(passed) : nullptr, memory<A>(x), memory<A>(gain),
-                            memory<A>(saved[2]), memory<A>(saved[3]), memory<A>(dx), memory<A>(d_gain), memory<A>(d_bias), n, h);
+                            memory<A>(saved[4]), memory<A>(saved[2]), memory<A>(saved[3]), memory<A>(dx), memory<A>(d_gain), memory<A>(d_bias), n, h);
     });
-    return {dx, d_gain, d_bias, Tensor(), Tensor()};
+    return {dx, d_gain, d_bias, Tensor(), Tensor(), Tensor()};
   }
 };
 
@@ -318,9 +320,9 @@ struct Residual : torch::autograd::Function<Residual> {
 
 extern "C" {
 
-int moso_norm(Tensor* x, Tensor* gain, Tensor* bias, double epsilon, int kind, Tensor** passed, Tensor** out) {
+int moso_norm(Tensor* x, Tensor* gain, Tensor* bias, Tensor* shares, double epsilon, int kind, Tensor** passed, Tensor** out) {
   return guarded_with_gradients([&] {
-    auto outputs = Norm::apply(*x, *gain, *bias, epsilon, static_cast<int64_t>(kind));
+    auto outputs = Norm::apply(*x, *gain, *bias, *shares, epsilon, static_cast<int64_t>(kind));
     *passed = new Tensor(outputs[0]);
     *out = new Tensor(outputs[1]);
   });

@@ -122,19 +122,20 @@ void add_parts(const float* parts, int64_t n, int64_t stride, int64_t width, flo
 }
 
 template <class T>
-void norm(const float* x, const float* gain, const float* bias, double epsilon, T* out, float* mean, float* rstd, int64_t n, int64_t h) {
+void norm(const float* x, const float* gain, const float* bias, const float* shares, double epsilon, T* out, float* mean, float* rstd, int64_t n,
+          int64_t h) {
   if (n == 0) return;
-  launch<T>(kNorm, h, {static_cast<unsigned>(n)}, {256}, 0, x, gain, bias, static_cast<float>(epsilon), out, mean, rstd, static_cast<int>(h));
+  launch<T>(kNorm, h, {static_cast<unsigned>(n)}, {256}, 0, x, gain, bias, shares, static_cast<float>(epsilon), out, mean, rstd, static_cast<int>(h));
 }
 
 template <class T>
-void norm_backward(const T* d_out, const float* passed, const float* x, const float* gain, const float* mean, const float* rstd, float* dx,
-                   float* d_gain, float* d_bias, int64_t n, int64_t h) {
+void norm_backward(const T* d_out, const float* passed, const float* x, const float* gain, const float* shares, const float* mean,
+                   const float* rstd, float* dx, float* d_gain, float* d_bias, int64_t n, int64_t h) {
   if (n == 0) return;
   int64_t n_parts = std::min(n, kNormParts);
   auto parts = parts_of(n_parts, 2 * h);
   auto place = static_cast<float*>(parts.data_ptr());
-  launch<T>(kNormBackward, h, {static_cast<unsigned>(n_parts)}, {256}, 8 * h, d_out, passed, x, gain, mean, rstd, dx, place,
+  launch<T>(kNormBackward, h, {static_cast<unsigned>(n_parts)}, {256}, 8 * h, d_out, passed, x, gain, shares, mean, rstd, dx, place,
             static_cast<int>(n), static_cast<int>(h));
   add_parts<T>(place, n_parts, 2 * h, h, d_gain);
   add_parts<T>(place + h, n_parts, 2 * h, h, d_bias);

@@ -54,24 +54,24 @@ __device__ float block_highest(float value) {
 }
 
 // A block for every row.
-extern "C" __global__ void moso_norm(const float* x, const float* gain, const float* bias, float epsilon, T* out, float* mean, float* rstd,
-                                int h) {
+extern "C" __global__ void moso_norm(const float* x, const float* gain, const float* bias, const float* shares, float epsilon, T* out,
+                                float* mean, float* rstd, int h) {
   long long row = blockIdx.x;
   x += row * h;
   out += row * h;
   int first = V * threadIdx.x, step = V * blockDim.x;
   float sum = 0;
   for (int i = first; i < h; i += step) {
-    auto values = load(x + i);
-    for (int k = 0; k < V; k++) sum += values.at[k];
+    auto values = load(x + i), s = load(shares + i);
+    for (int k = 0; k < V; k++) sum += values.at[k] * s.at[k];
   }
-  float m = block_sum(sum) / h;
+  float m = block_sum(sum);
   sum = 0;
   for (int i = first; i < h; i += step) {
-    auto values = load(x + i);
-    for (int k = 0; k < V; k++) sum += (values.at[k] - m) * (values.at[k] - m);
+    auto values = load(x + i), s = load(shares + i);
+    for (int k = 0; k < V; k++) sum += (values.at[k] - m) * (values.at[k] - m) * s.at[k];
   }
-  float r = 1.0f / sqrtf(block_sum(sum) / h + epsilon);
+  float r = 1.0f / sqrtf(block_sum(sum) + epsilon);
   for (int i = first; i < h; i += step) {
     auto values = load(x + i), g = load(gain + i), b = load(bias + i);
     Some<T> normed;
@@ -85,8 +85,8 @@ extern "C" __global__ void moso_norm(const float* x, const float* gain, const fl
 }
 
 // A block for every so many rows; its part of d_gain and of d_bias is row blockIdx.x of `parts` (blocks, 2, h).
-extern "C" __global__ void moso_norm_backward(const T* d_out, const float* passed, const float* x, const float* gain, const float* mean,
-                                         const float* rstd, float* dx, float* parts, int n, int h) {
+extern "C" __global__ void moso_norm_backward(const T* d_out, const float* passed, const float* x, const float* gain, const float* shares,
+                                         const float* mean, const float* rstd, float* dx, float* parts, int n, int h) {
   extern __shared__ __align__(16) float d_gain[];
   float* d_bias = d_gain + h;
   int first = V * threadIdx.x, step = V * blockDim.x;
@@ -106,11 +106,11 @@ extern "C" __global__ void moso_norm_backward(const T* d_out, const float* passe
         dot += scaled * ((values.at[k] - m) * r);
       }
     }
-    sum = block_sum(sum) / h;
-    dot = block_sum(dot) / h;
+    sum = block_sum(sum);
+    dot = block_sum(dot);
     for (int i = first; i < h; i += step) {
       auto d = load(d_row + i);
-      auto values = load(x_row + i), g = load(gain + i);
+      auto values = load(x_row + i), g = load(gain + i), s = load(shares + i);
       Some<float> out = {};
       if (passed) out = load(passed + row * h + i);
       auto gains = load(d_gain + i), biases = load(d_bias + i);
@@ -118,7 +118,7 @@ extern "C" __global__ void moso_norm_backward(const T* d_out, const float* passe
         float normed = (values.at[k] - m) * r, slope = get(d.at[k]);
         gains.at[k] += slope * normed;
         biases.at[k] += slope;
-        out.at[k] += r * (slope * g.at[k] - sum - normed * dot);
+        out.at[k] += r * (slope * g.at[k] - (sum + normed * dot) * s.at[k]);
       }
       store(d_gain + i, gains);
       store(d_bias + i, biases);

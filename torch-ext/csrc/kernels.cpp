@@ -68,10 +68,10 @@ inline A sum_of(int64_t n, F value) {
 }
 
 template <class T, class A>
-void norm(const A* x, const A* gain, const A* bias, double epsilon, T* out, A* mean, A* rstd, int64_t n, int64_t h) {
+void norm(const A* x, const A* gain, const A* bias, const A* shares, double epsilon, T* out, A* mean, A* rstd, int64_t n, int64_t h) {
   for (int64_t row = 0; row < n; row++, x += h, out += h) {
-    A m = sum_of<A>(h, [&](int64_t i) { return x[i]; }) / static_cast<A>(h);
-    A variance = sum_of<A>(h, [&](int64_t i) { return (x[i] - m) * (x[i] - m); }) / static_cast<A>(h);
+    A m = sum_of<A>(h, [&](int64_t i) { return x[i] * shares[i]; });
+    A variance = sum_of<A>(h, [&](int64_t i) { return (x[i] - m) * (x[i] - m) * shares[i]; });
     A r = static_cast<A>(1) / std::sqrt(variance + static_cast<A>(epsilon));
     for (int64_t i = 0; i < h; i++) put(out[i], (x[i] - m) * r * gain[i] + bias[i]);
     mean[row] = m;
@@ -80,17 +80,17 @@ void norm(const A* x, const A* gain, const A* bias, double epsilon, T* out, A* m
 }
 
 template <class T, class A>
-void norm_backward(const T* d_out, const A* passed, const A* x, const A* gain, const A* mean, const A* rstd, A* dx, A* d_gain, A* d_bias,
-                   int64_t n, int64_t h) {
+void norm_backward(const T* d_out, const A* passed, const A* x, const A* gain, const A* shares, const A* mean, const A* rstd, A* dx,
+                   A* d_gain, A* d_bias, int64_t n, int64_t h) {
   for (int64_t row = 0; row < n; row++, d_out += h, x += h, dx += h) {
     A m = mean[row], r = rstd[row];
-    A sum = sum_of<A>(h, [&](int64_t i) { return get(d_out[i]) * gain[i]; }) / static_cast<A>(h);
-    A dot = sum_of<A>(h, [&](int64_t i) { return get(d_out[i]) * gain[i] * ((x[i] - m) * r); }) / static_cast<A>(h);
+    A sum = sum_of<A>(h, [&](int64_t i) { return get(d_out[i]) * gain[i]; });
+    A dot = sum_of<A>(h, [&](int64_t i) { return get(d_out[i]) * gain[i] * ((x[i] - m) * r); });
     for (int64_t i = 0; i < h; i++) {
       A normed = (x[i] - m) * r, d = get(d_out[i]);
       d_gain[i] += d * normed;
       d_bias[i] += d;
-      dx[i] = r * (d * gain[i] - sum - normed * dot);
+      dx[i] = r * (d * gain[i] - (sum + normed * dot) * shares[i]);
     }
     if (passed) {
       for (int64_t i = 0; i < h; i++) dx[i] += passed[i];

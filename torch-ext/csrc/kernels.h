@@ -15,11 +15,11 @@ struct Rotary {
 
 template <class T, class A>
 struct Kernels {
-  // LayerNorm of x (n, h): out, mean and 1 / standard deviation of every row.
-  void (*norm)(const A* x, const A* gain, const A* bias, double epsilon, T* out, A* mean, A* rstd, int64_t n, int64_t h);
+  // LayerNorm of x (n, h): out, mean and 1 / standard deviation of every row, in which coordinates have their shares.
+  void (*norm)(const A* x, const A* gain, const A* bias, const A* shares, double epsilon, T* out, A* mean, A* rstd, int64_t n, int64_t h);
   // Its gradient, added to `passed` (n, h) where that is not null: dx; d_gain and d_bias are added to.
-  void (*norm_backward)(const T* d_out, const A* passed, const A* x, const A* gain, const A* mean, const A* rstd, A* dx, A* d_gain,
-                        A* d_bias, int64_t n, int64_t h);
+  void (*norm_backward)(const T* d_out, const A* passed, const A* x, const A* gain, const A* shares, const A* mean, const A* rstd,
+                        A* dx, A* d_gain, A* d_bias, int64_t n, int64_t h);
   // Adds the bias (3 x heads) to qkv (n, 3, heads) and rotates queries and keys, in place.
   void (*rotate)(T* qkv, const A* bias, const Rotary<A>& rotary, int64_t n);
   // Gradients of queries, keys and values (n, heads) each, back to those of qkv (n, 3, heads); d_bias is added to.

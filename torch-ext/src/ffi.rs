@@ -63,6 +63,7 @@ unsafe extern "C" {
         x: *const C_tensor,
         gain: *const C_tensor,
         bias: *const C_tensor,
+        shares: *const C_tensor,
         epsilon: f64,
         kind: c_int,
         passed: *mut *mut C_tensor,
@@ -221,11 +222,13 @@ pub fn pinned_rows(n_rows: usize, length: usize) -> Result<Tensor, TorchError> {
 }
 
 /// LayerNorm beside the residual stream: `x` `(n, h)` again and its norm in `kind` (float32, float64 or bfloat16). `x`,
-/// `gain` and `bias` `(h)` are float32, or float64 where `kind` is.
+/// `gain`, `bias` and `shares` `(h)` are float32, or float64 where `kind` is. Shares are those that coordinates have in mean and variance,
+/// 1 / h for a plain LayerNorm; no gradient is taken of them.
 pub fn norm(
     x: &Tensor,
     gain: &Tensor,
     bias: &Tensor,
+    shares: &Tensor,
     epsilon: f64,
     kind: Kind,
 ) -> Result<(Tensor, Tensor), TorchError> {
@@ -236,9 +239,9 @@ pub fn norm(
         other => return Err(TorchError(format!("no norm in {other:?}"))),
     };
     let (mut passed, mut out) = (std::ptr::null_mut(), std::ptr::null_mut());
-    let (x, gain, bias) = (x.as_ptr(), gain.as_ptr(), bias.as_ptr());
+    let (x, gain, bias, shares) = (x.as_ptr(), gain.as_ptr(), bias.as_ptr(), shares.as_ptr());
     // SAFETY: the tensors live as long as the call; the callee checks sizes and kinds and makes two new tensors.
-    check(unsafe { moso_norm(x, gain, bias, epsilon, kind, &raw mut passed, &raw mut out) })?;
+    check(unsafe { moso_norm(x, gain, bias, shares, epsilon, kind, &raw mut passed, &raw mut out) })?;
     // SAFETY: both are new and ours.
     Ok(unsafe { (Tensor::from_ptr(passed), Tensor::from_ptr(out)) })
 }

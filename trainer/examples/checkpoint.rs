@@ -67,13 +67,14 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 fn one_stage(n_steps: u64) -> Outcome<RunPlan> {
-    let shape = Shape { layers: 12, hidden: 768, heads: 12, ffn: 3072, vocabulary: 19_456, context: CONTEXT };
+    let shape =
+        Shape { layers: 12, hidden: 768, heads: 12, head_size: 64, ffn: 3072, vocabulary: 19_456, context: CONTEXT };
     let request = StageRequest {
         name: "only".to_owned(),
         tokens: n_steps * BATCH.rows * CONTEXT,
         shape,
         batch: BATCH,
-        learning_rate: LearningRate::Cosine { peak: 1e-3, end: 1e-4, warmup_tokens: 0 },
+        learning_rate: Some(LearningRate::Cosine { peak: 1e-3, end: 1e-4, warmup_tokens: 0 }),
         growth: None,
     };
     Ok(plan(&[request], MuP { base_width: 256, input_multiplier: 1.0, output_multiplier: 1.0, init_std: 0.02 })?)
@@ -102,7 +103,6 @@ fn job<'a>(out: &'a Path, plan: &'a RunPlan, stop: &'a AtomicBool) -> Outcome<Tr
         seed: Seed::root(1),
         settings: Settings::default(),
         parents: Vec::new(),
-        may_leave_rows: false,
         predictions: Vec::new(),
         checkpoint_every: 2,
         keep_last: 1,

@@ -11,12 +11,12 @@ use std::time::Instant;
 
 use corpus::Seed;
 use loader::{Loader, LoaderSettings};
-use planner::{MuP, Precision, Recompute, Shape};
+use planner::{Depth, MuP, Precision, Recompute, Shape};
 use serde_json::Value;
 use tch::{Cuda, Kind, Tensor};
 use trainer::batch::load_batch;
 use trainer::gradients::{Workers, run_batch};
-use trainer::{Device, cuda_device, initial_tensors};
+use trainer::{Device, Masks, cuda_device, initial_tensors};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -46,9 +46,12 @@ impl Case<'_> {
     fn run(&self, device: Device, precision: Precision, recompute: Recompute, is_masked: bool) -> Outcome<Computed> {
         let tensors: Vec<Tensor> = self.tensors.iter().map(|tensor| tensor.to_device(device)).collect();
         let mup = MuP { base_width: self.shape.hidden, input_multiplier: 1.5, output_multiplier: 2.0, init_std: 0.02 };
-        let mut workers = Workers::new(&tensors, (self.shape, mup), precision, recompute, 1);
+        let from =
+            Shape { heads: self.shape.heads - 1, hidden: self.shape.hidden - self.shape.head_size, ..self.shape };
+        let masks = is_masked.then_some(Masks { from, depth: Depth::Stack, value: 0.5 });
+        let mut workers = Workers::new(&tensors, (self.shape, mup, masks.as_ref()), precision, recompute, 1);
         let batch = load_batch(self.loader, 0, 8, 4, self.shape.context, device)?;
-        let result = run_batch(&batch, &mut workers, is_masked.then_some((self.shape, 1.0)), true)?;
+        let result = run_batch(&batch, &mut workers, true)?;
         let gradients = result.gradients.iter().map(|gradient| gradient.to_device(Device::Cpu).copy()).collect();
         Ok(Computed { loss: result.loss, gradients })
     }
@@ -59,8 +62,15 @@ fn check(contest: &Path, gpu: Device) -> Outcome<()> {
     let shape: Shape = serde_json::from_value(settings["shape"].clone())?;
     let folder = contest.with_extension("").join("packed");
     let loader = Loader::open(&[folder], &LoaderSettings::of_context(shape.context as usize))?;
-    let odd =
-        Shape { layers: 2, hidden: 18, heads: 3, ffn: 30, vocabulary: shape.vocabulary + 2, context: shape.context };
+    let odd = Shape {
+        layers: 2,
+        hidden: 18,
+        heads: 3,
+        head_size: 6,
+        ffn: 30,
+        vocabulary: shape.vocabulary + 2,
+        context: shape.context,
+    };
     for shape in [shape, odd] {
         println!("{shape:?}");
         let mup = MuP { base_width: shape.hidden, input_multiplier: 1.0, output_multiplier: 1.0, init_std: 0.02 };
@@ -133,13 +143,13 @@ fn parts(gpu: Device) -> Outcome<()> {
     let (qkv, qkv_bias, tables) =
         (leaf(&[3 * H, H], kind), leaf(&[3 * H], sums), random(&[4, N / ROWS, H / HEADS / 2], sums));
     let product = 2.0 * (N * H * F) as f64;
-    let wide = random(&[N, F], kind);
+    let (wide, shares) = (random(&[N, F], kind), Tensor::full([H], 1.0 / H as f64, (sums, gpu)));
     tch::no_grad(|| {
         time("product (n, h) (h, f)", product, || Ok(normed.matmul(&up.tr())))?;
         time("product (n, f) (f, h)", product, || Ok(wide.matmul(&up)))?;
         time("product (f, n) (n, h)", product, || Ok(wide.tr().matmul(&normed)))
     })?;
-    pair("norm", 0.0, &[&x, &gain, &bias], || Ok(torch_ext::norm(&x, &gain, &bias, 1e-5, kind)?.1))?;
+    pair("norm", 0.0, &[&x, &gain, &bias], || Ok(torch_ext::norm(&x, &gain, &bias, &shares, 1e-5, kind)?.1))?;
     pair("residual", 0.0, &[&x, &normed, &bias], || Ok(torch_ext::residual(&x, &normed, &bias)?))?;
     pair("feed forward", 2.0 * product, &[&normed, &up, &up_bias, &down], || {
         Ok(torch_ext::feed_forward(&normed, &up, &up_bias, &down)?)

@@ -67,15 +67,16 @@ fn contests() -> [Contest; 2] {
         learning_rate: 1e-3,
         optimizer,
     };
-    let small = Shape { layers: 6, hidden: 256, heads: 4, ffn: 1024, vocabulary: 8192, context: 256 };
-    let large = Shape { layers: 8, hidden: 512, heads: 8, ffn: 2048, vocabulary: 100_352, context: 512 };
+    let small = Shape { layers: 6, hidden: 256, heads: 4, head_size: 64, ffn: 1024, vocabulary: 8192, context: 256 };
+    let large = Shape { layers: 8, hidden: 512, heads: 8, head_size: 64, ffn: 2048, vocabulary: 100_352, context: 512 };
     [contest("small", small, 16, (3, 12)), contest("large", large, 8, (1, 4))]
 }
 
 /// 1.4 billion parameters.
 fn contest_of_gpus() -> Contest {
     let [small, _] = contests();
-    let shape = Shape { layers: 24, hidden: 2048, heads: 16, ffn: 8192, vocabulary: 100_352, context: 2048 };
+    let shape =
+        Shape { layers: 24, hidden: 2048, heads: 16, head_size: 128, ffn: 8192, vocabulary: 100_352, context: 2048 };
     Contest {
         name: "gpu".to_owned(),
         shape,
@@ -124,7 +125,7 @@ fn plan_of(contest: &Contest) -> Outcome<RunPlan> {
         tokens: n_rows(contest) * shape.context,
         shape,
         batch: Batch { rows, micro_rows },
-        learning_rate: LearningRate::Cosine { peak: learning_rate, end: learning_rate, warmup_tokens: 0 },
+        learning_rate: Some(LearningRate::Cosine { peak: learning_rate, end: learning_rate, warmup_tokens: 0 }),
         growth: None,
     };
     Ok(plan(&[stage], mup)?)
@@ -157,7 +158,6 @@ fn run(
         seed: Seed::root(SEED),
         settings: Settings::default(),
         parents: Vec::new(),
-        may_leave_rows: false,
         predictions: Vec::new(),
         checkpoint_every: u64::MAX,
         keep_last: 1,

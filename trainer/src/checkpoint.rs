@@ -1,38 +1,25 @@
 //! Checkpoints: `checkpoints/step-N/` with safetensors shards of the fp32 weights and both Adam moments, `state.json`, and the
 //! manifest last. A folder without a manifest is an interrupted attempt and is ignored.
-//!
-//! Every tensor is stored with its global shape and the place of its slice, in the file's metadata: a loader puts the
-//! slices of any number of files together, so a checkpoint can be read by any parallel layout.
 
-use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use corpus::{
-    AtomicFile, FileEntry, FileError, Manifest, ManifestError, Parent, Settings, StageFolder, write_atomically,
-};
-use planner::{MuP, Precision, Shape};
-use safetensors::SafeTensorError;
-use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo, TensorView};
+use corpus::{FileEntry, FileError, Manifest, ManifestError, Parent, Settings, StageFolder, write_atomically};
+use planner::{Growth, MuP, Precision, Shape};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use thiserror::Error;
 
-use crate::gradients::MaskSettings;
-use crate::model::{Masks, Model};
+use crate::growth::{GrowthStep, Part};
+use crate::masks::Masks;
+use crate::model::Model;
 use crate::optimizer::OptimizerState;
 use crate::parameters::parameter_specs;
 use crate::stability::{Skipped, Window};
+use crate::tensor_files::{TensorFiles, write_tensors};
 
 /// Version of the folder's layout.
-pub const CHECKPOINT_FORMAT: u32 = 2;
-
-/// The metadata key of the slices.
-const SLICES: &str = "moso.slices";
-
-/// Values that are written at a time: 256 KiB.
-const CHUNK: usize = 1 << 16;
+pub const CHECKPOINT_FORMAT: u32 = 3;
 
 /// The three kinds of tensor files.
 const PARTS: [&str; 3] = ["weights", "first-moment", "second-moment"];
@@ -55,8 +42,8 @@ pub struct RunState {
     pub shape: Shape,
     /// muP of the run.
     pub mup: MuP,
-    /// Where masks are below 1: the shape before growth, and the mask of the next step.
-    pub masks: Option<MaskState>,
+    /// Those of the next step, where they are below 1.
+    pub masks: Option<Masks>,
     /// Updates of the weights: steps that were not passed over.
     pub updates: u64,
     /// Losses and gradient norms that the next step is held against.
@@ -69,16 +56,6 @@ pub struct RunState {
     pub settings: Settings,
     /// The packed rows and the tokenizer the run trains on.
     pub parents: Vec<Parent>,
-}
-
-/// A growth step whose masks have not reached 1.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MaskState {
-    /// Shape before growth.
-    pub from: Shape,
-    /// Mask of new coordinates at the next step.
-    pub value: f64,
 }
 
 /// A checkpoint in memory.
@@ -94,7 +71,7 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// The model in float32.
     pub fn model(&self) -> Model {
-        Model::new(self.state.shape, self.state.mup, Precision::Float32, &self.tensors)
+        Model::new(self.state.shape, self.state.mup, Precision::Float32, &self.tensors, self.state.masks.as_ref())
     }
 
     /// The same checkpoint over the same memory.
@@ -117,16 +94,6 @@ impl Checkpoint {
         let OptimizerState { step, first, second } = self.optimizer;
         let optimizer = OptimizerState { step, first: moved(first), second: moved(second) };
         Self { state: self.state, tensors: moved(self.tensors), optimizer }
-    }
-
-    /// The shape before growth and the mask of new coordinates, where they still ramp.
-    pub fn mask_settings(&self) -> MaskSettings {
-        self.state.masks.map(|masks| (masks.from, masks.value))
-    }
-
-    /// Masks for [`Model::hidden`], where there are any.
-    pub fn masks(&self) -> Option<Masks> {
-        self.mask_settings().map(|(old, c)| Masks::new(&old, &self.state.shape, c, self.device()))
     }
 }
 
@@ -215,13 +182,26 @@ pub(crate) fn save_after(
     checkpoint: &Checkpoint,
     before_it_counts: impl FnOnce() -> Result<(), FileError>,
 ) -> Result<(PathBuf, u64), CheckpointError> {
-    let path = checkpoint_folder(checkpoints, checkpoint.state.step);
-    let folder = StageFolder::begin(&path)?;
     let Checkpoint { state, tensors, optimizer } = checkpoint;
-    let mut files = Vec::new();
-    for (part, tensors) in PARTS.into_iter().zip([tensors, &optimizer.first, &optimizer.second]) {
-        files.push(save_tensors(folder.path(), part, &state.shape, tensors)?);
-    }
+    let parts = PARTS.into_iter().zip([tensors, &optimizer.first, &optimizer.second]);
+    let write = |path: &Path| {
+        let written = parts.map(|(part, tensors)| {
+            write_tensors(path, part, &state.shape, &mut |index| Ok(tensors[index].shallow_clone()))
+        });
+        written.collect()
+    };
+    write_checkpoint(checkpoints, state, write, before_it_counts)
+}
+
+fn write_checkpoint(
+    checkpoints: &Path,
+    state: &RunState,
+    write_parts: impl FnOnce(&Path) -> Result<Vec<FileEntry>, CheckpointError>,
+    before_it_counts: impl FnOnce() -> Result<(), FileError>,
+) -> Result<(PathBuf, u64), CheckpointError> {
+    let path = checkpoint_folder(checkpoints, state.step);
+    let folder = StageFolder::begin(&path)?;
+    let mut files = write_parts(folder.path())?;
     let json = serde_json::to_vec_pretty(state).expect("a state has only string keys");
     files.push(write_atomically(folder.path(), "state.json", &json, 1)?);
     for entry in &files {
@@ -255,66 +235,29 @@ fn sync_names(checkpoints: &Path) -> Result<(), FileError> {
     synced.map_err(|source| FileError::new("flush the folder", checkpoints, source))
 }
 
-#[derive(Serialize, Deserialize)]
-struct Slice {
-    shape: Vec<i64>,
-    start: Vec<i64>,
-}
-
-/// Streams tensors into a safetensors file: the header, then their values in the order of their names.
-fn save_tensors(folder: &Path, part: &str, shape: &Shape, tensors: &[Tensor]) -> Result<FileEntry, CheckpointError> {
-    let name = format!("{part}-00000.safetensors");
-    let specs = parameter_specs(shape);
-    let mut named: Vec<(&str, &Tensor)> = specs.iter().map(|spec| &spec.name[..]).zip(tensors).collect();
-    named.sort_by_key(|(name, _)| *name);
-    let header = header(&named).map_err(|error| layout(folder, &name, error.to_string()))?;
-    let mut file = AtomicFile::create(folder, &name)?;
-    let mut wrote = file.write_all(&(header.len() as u64).to_le_bytes()).and_then(|()| file.write_all(&header));
-    let mut buffer = vec![0; CHUNK * size_of::<f32>()];
-    for (_, tensor) in named {
-        wrote = wrote.and_then(|()| write_values(tensor, &mut buffer, &mut file));
-    }
-    wrote.map_err(|source| FileError::new("write", &file.path(), source))?;
-    Ok(file.finish(tensors.len() as u64)?)
-}
-
-/// The JSON of a safetensors file, with the slices of all tensors, padded to a multiple of eight bytes.
-fn header(named: &[(&str, &Tensor)]) -> Result<Vec<u8>, SafeTensorError> {
-    let (mut slices, mut infos, mut start) = (BTreeMap::new(), Vec::new(), 0);
-    for (name, tensor) in named {
-        let size = tensor.size();
-        let end = start + tensor.numel() * size_of::<f32>();
-        let shape = size.iter().map(|&axis| axis as usize).collect();
-        infos.push(((*name).to_owned(), TensorInfo { dtype: Dtype::F32, shape, data_offsets: (start, end) }));
-        slices.insert(*name, Slice { start: vec![0; size.len()], shape: size });
-        start = end;
-    }
-    let slices = serde_json::to_string(&slices).expect("slices have string keys");
-    let metadata = Metadata::new(Some(HashMap::from([(SLICES.to_owned(), slices)])), infos)?;
-    let mut header = serde_json::to_vec(&metadata).expect("a header has string keys");
-    header.resize(header.len().next_multiple_of(8), b' ');
-    Ok(header)
-}
-
-/// Values leave the tensor through a buffer that stays in the processor's cache, where they are hashed and handed to the system.
-fn write_values(tensor: &Tensor, buffer: &mut [u8], file: &mut AtomicFile) -> io::Result<()> {
-    let flat = tensor.detach().contiguous().view([-1]);
-    let n_values = flat.numel();
-    for start in (0..n_values).step_by(CHUNK) {
-        let n = CHUNK.min(n_values - start);
-        let bytes = &mut buffer[..n * size_of::<f32>()];
-        flat.narrow(0, start as i64, n as i64).copy_data_u8(bytes, n);
-        file.write_all(bytes)?;
-    }
-    Ok(())
-}
-
 fn layout(folder: &Path, name: &str, what: impl Into<String>) -> CheckpointError {
     CheckpointError::Layout { path: folder.join(name), what: what.into() }
 }
 
 /// Reads a checkpoint after checking every file's hash.
 pub fn load(folder: &Path) -> Result<Checkpoint, CheckpointError> {
+    let (state, files) = open(folder)?;
+    let specs = parameter_specs(&state.shape);
+    let read = |files: &TensorFiles| specs.iter().map(|spec| files.read(spec)).collect::<Result<Vec<Tensor>, _>>();
+    let [tensors, first, second] = files;
+    let optimizer = OptimizerState { step: state.updates, first: read(&first)?, second: read(&second)? };
+    Ok(Checkpoint { tensors: read(&tensors)?, state, optimizer })
+}
+
+/// The state of a checkpoint, without its tensors.
+pub fn read_state(folder: &Path) -> Result<RunState, CheckpointError> {
+    let path = folder.join("state.json");
+    let json = fs::read(&path).map_err(|source| FileError::new("read", &path, source))?;
+    serde_json::from_slice(&json).map_err(|error| layout(folder, "state.json", error.to_string()))
+}
+
+/// Opens a checkpoint after checking every file's hash: its state, and the files of its weights and both moments.
+fn open(folder: &Path) -> Result<(RunState, [TensorFiles; 3]), CheckpointError> {
     let manifest = Manifest::read(folder)?;
     if manifest.format != CHECKPOINT_FORMAT {
         let what = format!("is of format {}, this moso reads format {CHECKPOINT_FORMAT}", manifest.format);
@@ -326,71 +269,38 @@ pub fn load(folder: &Path) -> Result<Checkpoint, CheckpointError> {
             return Err(CheckpointError::Hash { path });
         }
     }
-    let path = folder.join("state.json");
-    let json = fs::read(&path).map_err(|source| FileError::new("read", &path, source))?;
-    let state: RunState =
-        serde_json::from_slice(&json).map_err(|error| layout(folder, "state.json", error.to_string()))?;
-    let mut parts = Vec::new();
-    for part in PARTS {
-        let belongs = |entry: &&FileEntry| entry.path.starts_with(part);
-        let paths: Vec<PathBuf> = manifest.files.iter().filter(belongs).map(|entry| folder.join(&entry.path)).collect();
-        parts.push(load_tensors(folder, part, &paths, &state.shape)?);
-    }
-    let [tensors, first, second]: [Vec<Tensor>; 3] = parts.try_into().expect("there are three parts");
-    let optimizer = OptimizerState { step: state.updates, first, second };
-    Ok(Checkpoint { state, tensors, optimizer })
+    let state = read_state(folder)?;
+    let files_of = |part: &str| {
+        let files = manifest.files.iter().filter(|entry| entry.path.starts_with(part));
+        let paths: Vec<PathBuf> = files.map(|entry| folder.join(&entry.path)).collect();
+        TensorFiles::open(&paths, &state.shape)
+    };
+    let [weights, first, second] = PARTS;
+    let files = [files_of(weights)?, files_of(first)?, files_of(second)?];
+    Ok((state, files))
 }
 
-/// Puts the slices of all files together and checks that they fill every tensor of the shape exactly.
-fn load_tensors(folder: &Path, part: &str, paths: &[PathBuf], shape: &Shape) -> Result<Vec<Tensor>, CheckpointError> {
-    let specs = parameter_specs(shape);
-    let mut tensors: Vec<Tensor> =
-        specs.iter().map(|spec| Tensor::zeros(spec.size(shape), (Kind::Float, Device::Cpu))).collect();
-    let mut n_missing: Vec<usize> = tensors.iter().map(Tensor::numel).collect();
-    let index_of: BTreeMap<&str, usize> =
-        specs.iter().enumerate().map(|(index, spec)| (&spec.name[..], index)).collect();
-    for path in paths {
-        let damaged = |what: String| CheckpointError::Layout { path: path.clone(), what };
-        let bytes = fs::read(path).map_err(|source| FileError::new("read", path, source))?;
-        let slices = read_slices(&bytes).map_err(damaged)?;
-        let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
-        for (name, view) in file.tensors() {
-            let index = *index_of
-                .get(&name[..])
-                .ok_or_else(|| damaged(format!("a model of {shape:?} has no tensor {name}")))?;
-            let slice =
-                slices.get(&name).ok_or_else(|| damaged(format!("does not say which slice of {name} it holds")))?;
-            let found =
-                place_slice(&mut tensors[index], slice, &view).map_err(|what| damaged(format!("{name} {what}")))?;
-            n_missing[index] = n_missing[index].saturating_sub(found);
-        }
-    }
-    match n_missing.iter().position(|&missing| missing > 0) {
-        Some(index) => Err(layout(folder, part, format!("{} is not complete", specs[index].name))),
-        None => Ok(tensors),
-    }
-}
-
-fn read_slices(bytes: &[u8]) -> Result<BTreeMap<String, Slice>, String> {
-    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
-    let slices = metadata.metadata().as_ref().and_then(|metadata| metadata.get(SLICES));
-    serde_json::from_str(slices.ok_or("is not a checkpoint of moso")?).map_err(|error| error.to_string())
-}
-
-fn place_slice(tensor: &mut Tensor, slice: &Slice, view: &TensorView<'_>) -> Result<usize, String> {
-    if slice.shape != tensor.size() || view.dtype() != Dtype::F32 {
-        return Err(format!("is {:?} of {:?}, {:?} was expected", slice.shape, view.dtype(), tensor.size()));
-    }
-    let size: Vec<i64> = view.shape().iter().map(|&axis| axis as i64).collect();
-    let mut place = tensor.shallow_clone();
-    for (axis, (&start, &len)) in slice.start.iter().zip(&size).enumerate() {
-        if start < 0 || start + len > slice.shape[axis] {
-            return Err("lies outside its tensor".to_owned());
-        }
-        place = place.narrow(axis as i64, start, len);
-    }
-    place.copy_(&Tensor::from_data_size(view.data(), &size, Kind::Float));
-    Ok(place.numel())
+/// Grows the checkpoint in `folder` by `step`, whose old shape is the checkpoint's, into a checkpoint in the folder `checkpoints`: tensor by
+/// tensor, so that memory holds the largest one and little else. Gives the new folder.
+pub fn grow_offline(folder: &Path, step: &GrowthStep, checkpoints: &Path) -> Result<PathBuf, CheckpointError> {
+    let (mut state, files) = open(folder)?;
+    let (old, new) = (parameter_specs(&step.old), parameter_specs(&step.new));
+    let Growth { depth, ramp_tokens, .. } = step.growth;
+    state.shape = step.new;
+    state.masks = (ramp_tokens > 0).then_some(Masks { from: step.old, depth, value: 0.0 });
+    state.updates = step.updates(state.updates);
+    let parts = PARTS.into_iter().zip(&files).zip([Part::Weight, Part::FirstMoment, Part::SecondMoment]);
+    let write = |path: &Path| {
+        let written = parts.map(|((name, files), part)| {
+            let mut grown = |index: usize| {
+                let small = files.read(&old[step.source(index).0])?;
+                Ok(step.grown(part, index, &new[index], &small))
+            };
+            write_tensors(path, name, &step.new, &mut grown)
+        });
+        written.collect()
+    };
+    write_checkpoint(checkpoints, &state, write, || Ok(())).map(|(path, _)| path)
 }
 
 /// Removes all checkpoints but those of `keep`, and what was left of interrupted attempts. The manifest goes first, so that a

@@ -4,7 +4,7 @@ use corpus::Seed;
 use tch::{Kind, Tensor};
 
 use crate::checkpoint::Checkpoint;
-use crate::model::{Cache, Masks, Model};
+use crate::model::{Cache, Model};
 
 /// How to draw the next token.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,7 +33,7 @@ pub fn generate_each(
 ) {
     assert!(!prompt.is_empty(), "a continuation needs something to continue");
     let context = checkpoint.state.shape.context as usize;
-    let (model, masks) = (checkpoint.model(), checkpoint.masks());
+    let model = checkpoint.model();
     let mut tokens = prompt.to_vec();
     let mut cache = model.cache();
     for index in 0..sampling.n_tokens {
@@ -44,7 +44,7 @@ pub fn generate_each(
         } else {
             &tokens[tokens.len() - 1..]
         };
-        let logits = next_logits(&model, masks.as_ref(), unseen, &mut cache);
+        let logits = next_logits(&model, unseen, &mut cache);
         let point = seed.below(index as u64, 1 << 53) as f64 / (1_u64 << 53) as f64;
         let next = draw(&logits, sampling, point);
         if next == stop || !take(next) {
@@ -64,10 +64,10 @@ pub fn generate(checkpoint: &Checkpoint, prompt: &[u32], stop: u32, sampling: &S
     tokens
 }
 
-fn next_logits(model: &Model, masks: Option<&Masks>, unseen: &[u32], cache: &mut Cache) -> Vec<f32> {
+fn next_logits(model: &Model, unseen: &[u32], cache: &mut Cache) -> Vec<f32> {
     tch::no_grad(|| {
         let ids: Vec<i64> = unseen.iter().map(|&token| i64::from(token)).collect();
-        let hidden = model.hidden_of_next(&row(&ids, model), masks, cache).expect("a row of tokens");
+        let hidden = model.hidden_of_next(&row(&ids, model), cache).expect("a row of tokens");
         let last = hidden.narrow(0, ids.len() as i64 - 1, 1);
         Vec::try_from(model.logits(&last).view([-1]).to_kind(Kind::Float)).expect("logits are a float vector")
     })
@@ -102,7 +102,7 @@ pub fn most_likely(checkpoint: &Checkpoint, tokens: &[u32]) -> Vec<u32> {
     let model = checkpoint.model();
     let ids: Vec<i64> = tokens.iter().map(|&token| i64::from(token)).collect();
     let next = tch::no_grad(|| {
-        let hidden = model.hidden(&row(&ids, &model), checkpoint.masks().as_ref(), None).expect("a row of tokens");
+        let hidden = model.hidden(&row(&ids, &model), None).expect("a row of tokens");
         model.logits(&hidden).argmax(-1, false).view([-1])
     });
     let next: Vec<i64> = Vec::try_from(next).expect("indices are an integer vector");

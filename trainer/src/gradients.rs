@@ -14,13 +14,14 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
 use loader::LoadError;
-use planner::{Precision, Recompute, Shape};
+use planner::{MuP, Precision, Recompute, Shape};
 use tch::{Device, Kind, Tensor};
 use thiserror::Error;
 use torch_ext::TorchError;
 
 use crate::batch::{Batch, LossBy, MicroBatch};
-use crate::model::{Masks, Model, N_WEIGHTS, Surroundings, of_tensors, sums};
+use crate::masks::Masks;
+use crate::model::{Model, N_WEIGHTS, Surroundings, of_tensors, sums};
 use crate::parameters::{BLOCK_TENSORS, OUTER_TENSORS};
 use crate::staging::Inputs;
 
@@ -63,9 +64,6 @@ pub struct BatchResult {
     pub seconds_backward: f64,
 }
 
-/// Masks in value form: threads do not share tensors.
-pub type MaskSettings = Option<(Shape, f64)>;
-
 /// What computes batches: a model, a view of it for every thread, and the memory that is used again for every batch.
 pub struct Workers {
     model: Model,
@@ -73,6 +71,8 @@ pub struct Workers {
     sums: Vec<Sum>,
     /// Memory for a micro-batch's gradient of the embedding, `(v, h)`, that is not in use.
     spare: Mutex<Vec<Tensor>>,
+    /// What the gradients of masked weights are multiplied with to be those of the weights.
+    factors: Vec<Option<Tensor>>,
     recompute: Recompute,
 }
 
@@ -86,21 +86,33 @@ impl Workers {
     /// `n_workers` threads that compute with `tensors`, those of [`crate::parameter_specs`].
     pub fn new(
         tensors: &[Tensor],
-        (shape, mup): (Shape, planner::MuP),
+        (shape, mup, masks): (Shape, MuP, Option<&Masks>),
         precision: Precision,
         recompute: Recompute,
         n_workers: usize,
     ) -> Self {
-        let model = Model::new(shape, mup, precision, tensors);
+        let model = Model::new(shape, mup, precision, tensors, masks);
+        Self::of(model, tensors, masks, (recompute, n_workers))
+    }
+
+    /// Threads that compute with a model over `tensors`.
+    pub fn of(
+        model: Model,
+        tensors: &[Tensor],
+        masks: Option<&Masks>,
+        (recompute, n_workers): (Recompute, usize),
+    ) -> Self {
         let worker = |_| Worker { model: model.replica(), logits: None };
         let workers = (0..n_workers.max(1)).map(worker).collect();
         let sums = tensors.iter().map(Sum::new).collect();
-        Self { model, workers, sums, spare: Mutex::default(), recompute }
+        let factors = factors(model.shape(), masks, tensors);
+        Self { model, workers, sums, spare: Mutex::default(), factors, recompute }
     }
 
-    /// Takes over what an update made of `tensors`.
-    pub fn refresh(&mut self, tensors: &[Tensor]) {
-        self.model.refresh(tensors);
+    /// Takes over what an update made of `tensors`, and the masks of the next step.
+    pub fn refresh(&mut self, tensors: &[Tensor], masks: Option<&Masks>) {
+        self.model.refresh(tensors, masks);
+        self.factors = factors(self.model.shape(), masks, tensors);
     }
 
     /// The model.
@@ -109,19 +121,22 @@ impl Workers {
     }
 }
 
+/// What gradients of masked weights are multiplied with, where those of `tensors` lie.
+fn factors(shape: &Shape, masks: Option<&Masks>, tensors: &[Tensor]) -> Vec<Option<Tensor>> {
+    let factors = masks.map_or_else(Vec::new, |masks| masks.factors(shape)).into_iter().zip(tensors);
+    factors
+        .map(|(factor, tensor)| factor.map(|factor| factor.to_kind(tensor.kind()).to_device(tensor.device())))
+        .collect()
+}
+
 /// Computes a batch, with gradients or without.
-pub fn run_batch(
-    batch: &Batch,
-    workers: &mut Workers,
-    masks: MaskSettings,
-    with_gradients: bool,
-) -> Result<BatchResult, BatchError> {
+pub fn run_batch(batch: &Batch, workers: &mut Workers, with_gradients: bool) -> Result<BatchResult, BatchError> {
     let turns = Turns { sums: &workers.sums, failed: AtomicBool::new(false) };
     let scale = with_gradients.then(|| 1.0 / batch.n_targets.max(1) as f64);
     turns.begin();
     let next = AtomicUsize::new(0);
     let (spare, recompute) = (&workers.spare, workers.recompute);
-    let job = Job { batch, next: &next, turns: &turns, spare, masks, scale, recompute };
+    let job = Job { batch, next: &next, turns: &turns, spare, scale, recompute };
     let n_threads = workers.workers.len();
     let outcomes: Vec<Result<Vec<(usize, Outcome)>, BatchError>> = match &mut workers.workers[..] {
         // Libraries of a GPU keep plans by thread: with a new one for every batch, cuDNN planned its attention in every step.
@@ -143,7 +158,13 @@ pub fn run_batch(
         (seconds(|outcome| outcome.seconds.0), seconds(|outcome| outcome.seconds.1));
     let losses: Vec<Vec<f64>> = outcomes.into_iter().map(|(_, outcome)| outcome.losses).collect();
     let (loss, loss_by) = batch.mean_losses(&losses);
-    let gradients = if with_gradients { workers.sums.iter().map(Sum::tensor).collect() } else { Vec::new() };
+    let mut gradients: Vec<Tensor> =
+        if with_gradients { workers.sums.iter().map(Sum::tensor).collect() } else { Vec::new() };
+    for (gradient, factor) in gradients.iter_mut().zip(&workers.factors) {
+        if let Some(factor) = factor {
+            *gradient *= factor;
+        }
+    }
     Ok(BatchResult { loss, loss_by, gradients, seconds_forward, seconds_backward })
 }
 
@@ -154,7 +175,6 @@ struct Job<'a> {
     next: &'a AtomicUsize,
     turns: &'a Turns<'a>,
     spare: &'a Mutex<Vec<Tensor>>,
-    masks: MaskSettings,
     /// Factor on the sum of all losses; `None` where no gradients are wanted.
     scale: Option<f64>,
     recompute: Recompute,
@@ -181,13 +201,11 @@ struct Outcome {
 fn run_worker(job: &Job<'_>, worker: &mut Worker) -> Result<Vec<(usize, Outcome)>, BatchError> {
     tch::set_num_threads(1);
     let abandon = Abandon(job.turns);
-    let shape = *worker.model.shape();
-    let masks = job.masks.map(|(old, c)| Masks::new(&old, &shape, c, worker.model.device()));
     let mut outcomes = Vec::new();
     loop {
         let number = job.next.fetch_add(1, Ordering::Relaxed);
         let Some(micro) = job.batch.micro_batches.get(number) else { break };
-        let outcome = run_micro_batch(job, (number, micro), worker, masks.as_ref())?;
+        let outcome = run_micro_batch(job, (number, micro), worker)?;
         outcomes.push((number, outcome));
     }
     std::mem::forget(abandon);
@@ -198,14 +216,13 @@ fn run_micro_batch(
     job: &Job<'_>,
     (number, micro): (usize, &MicroBatch),
     worker: &mut Worker,
-    masks: Option<&Masks>,
 ) -> Result<Outcome, BatchError> {
     let start = Instant::now();
     let Inputs { rows, targets: selected, documents } = micro.inputs();
     let Worker { model, logits } = worker;
     let mut d_embedding = job.scale.map(|_| job.embedding_gradient(number, model));
     let context = model.shape().context as i64;
-    let surroundings = model.surroundings(micro.n_rows, masks, documents.as_ref());
+    let surroundings = model.surroundings(micro.n_rows, documents.as_ref());
     let ids = rows.narrow(1, 1, context).reshape([-1]).index_select(0, &selected).to_kind(Kind::Int64);
     let tokens = rows.narrow(1, 0, context);
     let run = forward(model, &tokens, &surroundings, job.scale.map(|_| job.recompute))?;
@@ -221,7 +238,7 @@ fn run_micro_batch(
         let d_x = backward(model, run, &d_hidden, &surroundings, &mut |tensor, gradient| {
             job.turns.add(tensor, number, gradient)
         })?;
-        let d_rows = model.embed_backward(&d_x, masks);
+        let d_rows = model.embed_backward(&d_x);
         let _ = d_embedding.index_add_(0, &tokens.reshape([-1]), &d_rows);
         job.turns.add(0, number, &d_embedding)?;
         if number > 0 {
@@ -246,11 +263,11 @@ struct Run {
 fn forward(
     model: &Model,
     tokens: &Tensor,
-    surroundings: &Surroundings<'_>,
+    surroundings: &Surroundings,
     recompute: Option<Recompute>,
 ) -> Result<Run, TorchError> {
     let leaf = |x: Tensor| x.detach().set_requires_grad(recompute.is_some());
-    let mut x = leaf(tch::no_grad(|| model.embed(tokens, surroundings.masks)));
+    let mut x = leaf(tch::no_grad(|| model.embed(tokens)));
     let mut blocks = Vec::with_capacity(model.n_blocks());
     for block in 0..model.n_blocks() {
         let out = match recompute {
@@ -264,8 +281,8 @@ fn forward(
         x = next;
     }
     let hidden = match recompute {
-        Some(_) => model.last_norm(&x, surroundings)?,
-        None => tch::no_grad(|| model.last_norm(&x, surroundings))?,
+        Some(_) => model.last_norm(&x)?,
+        None => tch::no_grad(|| model.last_norm(&x))?,
     };
     Ok(Run { blocks, last: x, hidden })
 }
@@ -276,7 +293,7 @@ fn backward(
     model: &Model,
     run: Run,
     d_hidden: &Tensor,
-    surroundings: &Surroundings<'_>,
+    surroundings: &Surroundings,
     add: &mut dyn FnMut(usize, &Tensor) -> Result<(), BatchError>,
 ) -> Result<Tensor, BatchError> {
     let [gain, bias] = model.final_norm();

@@ -1,92 +1,219 @@
-//! Growth: a small model becomes a larger one that computes the same function.
+//! Growth: a small model becomes a larger one. Weights and both Adam moments grow tensor by tensor, by the roles of their axes, so the large model
+//! never has to be in memory as a whole.
 //!
-//! Masked structural growth (Yao et al., arXiv 2305.02869) on width, heads, feed-forward units and depth at once. Old weights
-//! keep the top-left corner of every tensor; the rest starts like a new model and is masked. New blocks are copies of the old
-//! stack, laid on top. Both Adam moments grow by the same rule, with zeros in the new places.
-//!
-//! muP divides the logits by the width, and with tied embeddings only the final LayerNorm can make up for it: its gain and
-//! bias are multiplied by h2 / h1, and their moments divided by it once and twice, as a change of variable asks.
+//! Old weights keep the top-left corner of every tensor; [`Growth`] says what stands in the rest, and whether masks keep it from being seen
+//! at first. muP divides the logits by the width. Where new coordinates of the residual stream start as something new, that makes the old ones
+//! count for less, and with tied embeddings only the final LayerNorm can make up for it: its gain and bias are multiplied by h2 / h1, and their
+//! moments divided by it once and twice, as a change of variable asks. Copies (`split`) make up for it themselves.
 
 use corpus::Seed;
-use planner::{MuP, Shape};
-use tch::Tensor;
+use planner::{Depth, Growth, Moments, MuP, Shape, Width};
+use tch::{Device, Kind, Tensor};
 
 use crate::optimizer::OptimizerState;
-use crate::parameters::{BLOCK_TENSORS, OUTER_TENSORS, Role, initial_tensor, parameter_specs};
+use crate::parameters::{
+    Axis, BLOCK_TENSORS, GENERATOR, OUTER_TENSORS, ParameterSpec, Role, initial_tensor, parameter_specs, seed_generator,
+};
 
-/// Grows weights and moments from shape `old` to shape `new`; both moments may be absent (for a model without optimizer).
+/// How unequally copies share what they write: a share of 1 / n is drawn from within so much of it, up and down.
+const SPLIT_SPREAD: f64 = 0.5;
+
+/// One growth step.
+#[derive(Clone, Debug)]
+pub struct GrowthStep {
+    /// Shape before.
+    pub old: Shape,
+    /// Shape after.
+    pub new: Shape,
+    /// How.
+    pub growth: Growth,
+    /// muP of the run.
+    pub mup: MuP,
+    /// Of everything that is drawn.
+    pub seed: Seed,
+}
+
+/// What is kept for every weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The weight itself.
+    Weight,
+    /// The mean of its gradients.
+    FirstMoment,
+    /// The mean of their squares.
+    SecondMoment,
+}
+
+/// Grows weights and moments, those of [`parameter_specs`].
 ///
 /// # Panics
 /// Where the shape shrinks on some axis: `planner::plan` refuses that.
-pub fn grow(
-    tensors: &[Tensor],
-    state: &OptimizerState,
-    (old, new): (&Shape, &Shape),
-    mup: &MuP,
-    seed: &Seed,
-) -> (Vec<Tensor>, OptimizerState) {
-    assert_eq!(new.shrinks_from(old), None, "a model can only grow");
-    let (mut grown, mut grown_state) = (Vec::new(), OptimizerState::default());
-    grown_state.step = state.step;
-    for (index, spec) in parameter_specs(new).iter().enumerate() {
-        let (source, is_copy) = source_tensor(index, old, new);
-        let scale = match spec.role {
-            Role::FinalGain | Role::FinalBias => new.hidden as f64 / old.hidden as f64,
-            _ => 1.0,
-        };
-        let small = &tensors[source];
-        let fresh = (initial_tensor(spec, new, mup, seed) * scale).to_kind(small.kind()).to_device(small.device());
-        grown.push(pasted(small, fresh, scale));
-        let zeros = |moment: &Tensor| Tensor::zeros(spec.size(new), (moment.kind(), moment.device()));
-        for (moments, grown_moments, power) in
-            [(&state.first, &mut grown_state.first, 1), (&state.second, &mut grown_state.second, 2)]
-        {
-            let moment = &moments[source];
-            let fresh = zeros(moment);
-            grown_moments.push(if is_copy { fresh } else { pasted(moment, fresh, scale.powi(-power)) });
+pub fn grow(tensors: &[Tensor], state: &OptimizerState, step: &GrowthStep) -> (Vec<Tensor>, OptimizerState) {
+    let specs = parameter_specs(&step.new);
+    let grown = |part: Part, small: &[Tensor]| {
+        let of = |(index, spec): (usize, &ParameterSpec)| step.grown(part, index, spec, &small[step.source(index).0]);
+        specs.iter().enumerate().map(of).collect()
+    };
+    let first = grown(Part::FirstMoment, &state.first);
+    let second = grown(Part::SecondMoment, &state.second);
+    (grown(Part::Weight, tensors), OptimizerState { step: step.updates(state.step), first, second })
+}
+
+impl GrowthStep {
+    /// Updates that the optimizer counts afterwards, from those before.
+    pub fn updates(&self, before: u64) -> u64 {
+        if self.growth.moments == Moments::Reset { 0 } else { before }
+    }
+
+    /// The old tensor that the new tensor `index` starts from, and whether it belongs to a new block.
+    pub fn source(&self, index: usize) -> (usize, bool) {
+        let Some(inner) = index.checked_sub(OUTER_TENSORS) else { return (index, false) };
+        let (block, tensor) = (inner / BLOCK_TENSORS, inner % BLOCK_TENSORS);
+        let (n_old, n_new) = (self.old.layers as usize, self.new.layers as usize);
+        let (source, is_new) = self.growth.depth.source(block, n_old, n_new);
+        (OUTER_TENSORS + source * BLOCK_TENSORS + tensor, is_new)
+    }
+
+    /// The new tensor `index`, which `spec` describes, or a moment of it, from the old one that it starts from.
+    pub fn grown(&self, part: Part, index: usize, spec: &ParameterSpec, small: &Tensor) -> Tensor {
+        assert_eq!(self.new.shrinks_from(&self.old), None, "a model can only grow");
+        let is_new = self.source(index).1;
+        tch::no_grad(|| match part {
+            Part::Weight => self.weight(spec, small, is_new),
+            Part::FirstMoment => self.moment(spec, small, is_new, 1),
+            Part::SecondMoment => self.moment(spec, small, is_new, 2),
+        })
+    }
+
+    fn weight(&self, spec: &ParameterSpec, small: &Tensor, is_new: bool) -> Tensor {
+        match (is_new, self.growth.depth) {
+            (true, Depth::Random) => return self.fresh(spec, small),
+            (true, Depth::Zero) if writes(spec) => return self.zeros(spec, small),
+            _ => {}
+        }
+        match self.growth.width {
+            Width::Split => self.split(spec, small),
+            Width::Zero if writes(spec) || spec.role == Role::Embedding => pasted(small, self.zeros(spec, small), 1.0),
+            Width::Zero | Width::Random => {
+                let scale = self.compensation(spec);
+                pasted(small, self.fresh(spec, small) * scale, scale)
+            }
         }
     }
-    (grown, grown_state)
+
+    fn moment(&self, spec: &ParameterSpec, small: &Tensor, is_new: bool, power: i32) -> Tensor {
+        let zeros = self.zeros(spec, small);
+        let is_made = is_new
+            && (self.growth.moments == Moments::Old
+                || self.growth.depth == Depth::Random
+                || self.growth.depth == Depth::Zero && writes(spec));
+        if is_made || self.growth.moments == Moments::Reset {
+            return zeros;
+        }
+        if self.growth.width != Width::Split {
+            return pasted(small, zeros, self.compensation(spec).powi(-power));
+        }
+        // Each of n copies that are read in the same places gets an n-th of the gradient.
+        let written = usize::from(spec.role == Role::Embedding);
+        let copies = self.copies(spec.axes[written]);
+        let sources = copies.sources.to_device(small.device());
+        let shares = copies.shares(small.device()).to_kind(small.kind()).pow_tensor_scalar(i64::from(power));
+        let shares = if spec.axes.len() == 2 && written == 0 { shares.unsqueeze(1) } else { shares };
+        if self.growth.moments == Moments::Old {
+            let n_old = spec.axes[written].len(&self.old);
+            return pasted(&(small * shares.narrow(0, 0, n_old)), zeros, 1.0);
+        }
+        let mut grown = small.index_select(written as i64, &sources) * shares;
+        if spec.axes.len() == 2 && written == 0 {
+            grown = grown.index_select(1, &self.copies(spec.axes[1]).sources.to_device(small.device()));
+        }
+        grown
+    }
+
+    /// The factor that keeps the logits where muP divides them by a larger width.
+    fn compensation(&self, spec: &ParameterSpec) -> f64 {
+        match spec.role {
+            Role::FinalGain | Role::FinalBias => self.new.hidden as f64 / self.old.hidden as f64,
+            _ => 1.0,
+        }
+    }
+
+    /// As a new model of the new shape has it.
+    fn fresh(&self, spec: &ParameterSpec, like: &Tensor) -> Tensor {
+        initial_tensor(spec, &self.new, &self.mup, &self.seed).to_kind(like.kind()).to_device(like.device())
+    }
+
+    fn zeros(&self, spec: &ParameterSpec, like: &Tensor) -> Tensor {
+        Tensor::zeros(spec.size(&self.new), (like.kind(), like.device()))
+    }
+
+    /// Copies of units along every axis. What reads a unit now reads its copies, and shares its weight among them.
+    fn split(&self, spec: &ParameterSpec, small: &Tensor) -> Tensor {
+        let mut grown = small.shallow_clone();
+        for (dimension, axis) in spec.axes.iter().enumerate() {
+            let sources = self.copies(*axis).sources.to_device(small.device());
+            grown = grown.index_select(dimension as i64, &sources);
+        }
+        let reads = matches!(spec.role, Role::Matrix | Role::ResidualMatrix);
+        let has_more = |axis: Axis| axis.len(&self.new) > axis.len(&self.old);
+        if reads && has_more(spec.axes[1]) {
+            grown *= self.reading_shares(spec).to_kind(small.kind()).to_device(small.device());
+        }
+        grown
+    }
+
+    /// For every row, the shares of a unit's copies in its old weight, which add up to 1: unequal, or copies would stay copies.
+    fn reading_shares(&self, spec: &ParameterSpec) -> Tensor {
+        let size = spec.size(&self.new);
+        let copies = self.copies(spec.axes[1]);
+        let noise = {
+            let _alone = GENERATOR.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            seed_generator(&self.seed.stream("split").stream(&spec.name));
+            (Tensor::rand(&size, (Kind::Double, Device::Cpu)) - 0.5) * (2.0 * SPLIT_SPREAD)
+        };
+        let shares = copies.shares(Device::Cpu);
+        let by_unit = Tensor::zeros([size[0], spec.axes[1].len(&self.old)], (Kind::Double, Device::Cpu));
+        let means = by_unit.index_add(1, &copies.sources, &(&noise * &shares)).index_select(1, &copies.sources);
+        (noise - means + 1.0) * shares
+    }
+
+    fn copies(&self, axis: Axis) -> Copies {
+        let (old, new) = (axis.len(&self.old), axis.len(&self.new));
+        // Whole heads are copied: counting along their axis comes back to the first head behind the last one.
+        let sources: Vec<i64> = (0..new).map(|index| index % old).collect();
+        let mut times = vec![0_i64; old as usize];
+        sources.iter().for_each(|&source| times[source as usize] += 1);
+        let times: Vec<i64> = sources.iter().map(|&source| times[source as usize]).collect();
+        Copies { sources: Tensor::from_slice(&sources), times: Tensor::from_slice(&times) }
+    }
+}
+
+/// Where the units of a longer axis come from.
+struct Copies {
+    /// The old unit of every new one.
+    sources: Tensor,
+    /// How often that old unit is there now.
+    times: Tensor,
+}
+
+impl Copies {
+    /// An equal share for each copy of a unit.
+    fn shares(&self, device: Device) -> Tensor {
+        self.times.to_kind(Kind::Double).reciprocal().to_device(device)
+    }
+}
+
+/// Whether a tensor writes into the residual stream from within a block.
+fn writes(spec: &ParameterSpec) -> bool {
+    matches!(spec.role, Role::ResidualMatrix | Role::ResidualBias)
 }
 
 /// `small * scale` in the top-left corner of `large`.
 fn pasted(small: &Tensor, large: Tensor, scale: f64) -> Tensor {
-    tch::no_grad(|| {
-        let mut corner = large.shallow_clone();
-        for (axis, len) in small.size().into_iter().enumerate() {
-            corner = corner.narrow(axis as i64, 0, len);
-        }
-        corner.copy_(&(small * scale));
-    });
-    large
-}
-
-/// The old tensor that the new tensor `index` starts from, and whether it belongs to a copied block.
-fn source_tensor(index: usize, old: &Shape, new: &Shape) -> (usize, bool) {
-    let Some(inner) = index.checked_sub(OUTER_TENSORS) else { return (index, false) };
-    let (block, tensor) = (inner / BLOCK_TENSORS, inner % BLOCK_TENSORS);
-    let source = source_block(block, old.layers as usize, new.layers as usize);
-    (OUTER_TENSORS + source * BLOCK_TENSORS + tensor, block >= old.layers as usize)
-}
-
-/// The old block that new block `block` copies: whole copies of the stack first, the remainder from its top (MSG).
-fn source_block(block: usize, n_old: usize, n_new: usize) -> usize {
-    let Some(added) = block.checked_sub(n_old) else { return block };
-    let n_added = n_new - n_old;
-    let n_whole = n_added / n_old * n_old;
-    if added < n_whole { added % n_old } else { n_old - (n_added - added) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::source_block;
-
-    #[test]
-    fn new_blocks_stack_whole_copies_then_the_top() {
-        let sources = |old, new| (0..new).map(|block| source_block(block, old, new)).collect::<Vec<_>>();
-        assert_eq!(sources(4, 5), [0, 1, 2, 3, 3]);
-        assert_eq!(sources(2, 5), [0, 1, 0, 1, 1]);
-        assert_eq!(sources(3, 6), [0, 1, 2, 0, 1, 2]);
-        assert_eq!(sources(3, 5), [0, 1, 2, 1, 2]);
+    let mut corner = large.shallow_clone();
+    for (axis, len) in small.size().into_iter().enumerate() {
+        corner = corner.narrow(axis as i64, 0, len);
     }
+    corner.copy_(&(small * scale));
+    large
 }

@@ -4,16 +4,16 @@
 //! Shapes: b rows, t positions, n = b t, h hidden, a = heads x head size d, f feed-forward units, v vocabulary.
 //!
 //! A block is written twice, and the two are tested against each other: in `torch-ext`'s operations, which do everything between two matrix
-//! products in one pass, and in libtorch's, which carry the masks of a growing model and continue a text token by token. Matrix products and
+//! products in one pass, and in libtorch's, which are the slow twin and continue a text token by token. Matrix products and
 //! what lies between them compute in the [`Precision`]; the residual stream, norms, softmax and loss are kept in float32 at least.
 //!
-//! While a model grows, its new coordinates carry a mask c that rises from 0 to 1 ([`Masks`]): with c = 0 they change nothing,
-//! whatever their weights (masked structural growth, Yao et al., arXiv 2305.02869).
+//! A growing model is a plain one over masked weights ([`Masks`]), in whose LayerNorms new coordinates count for less.
 
 use planner::{MuP, Precision, Shape};
 use tch::{Device, Kind, Tensor};
 use torch_ext::TorchError;
 
+use crate::masks::Masks;
 use crate::parallel::Parallel;
 use crate::parameters::{BLOCK_TENSORS, OUTER_TENSORS};
 
@@ -40,6 +40,17 @@ pub struct Model {
     blocks: Vec<Block>,
     /// cos and sin of the rotary angles times the xPos scale of queries, then of keys: `(4, t, d / 2)`.
     rotary: Tensor,
+    stream: Stream,
+    /// Whether `torch-ext` computes whole rows.
+    is_fused: bool,
+}
+
+/// The coordinates of the residual stream, in the kind of sums.
+struct Stream {
+    /// Their shares in mean and variance, `(h)`.
+    shares: Tensor,
+    /// Factors of what the embedding writes there, `(h)`, where some are not 1.
+    masks: Option<Tensor>,
 }
 
 /// The weights of one block, in the order of [`crate::parameter_specs`] but for queries, keys and values, which are one.
@@ -58,60 +69,31 @@ mod weight {
     pub(super) const DOWN: usize = 10;
 }
 
-/// Masks of the coordinates that a growth step added: 1 for old coordinates, c for new ones.
-pub struct Masks {
-    hidden: Tensor,
-    heads: Tensor,
-    feed_forward: Tensor,
-    blocks: Vec<f64>,
-    n_hidden: f64,
-}
-
-impl Masks {
-    /// Masks of a model on `device` that grew from shape `old` to shape `new`, at mask value `c`.
-    pub fn new(old: &Shape, new: &Shape, c: f64, device: Device) -> Self {
-        let axis = |old: u64, new: u64| {
-            let ones = Tensor::ones([old as i64], (Kind::Float, device));
-            Tensor::cat(&[ones, Tensor::full([(new - old) as i64], c, (Kind::Float, device))], 0)
-        };
-        Self {
-            hidden: axis(old.hidden, new.hidden),
-            heads: axis(old.heads * old.head_size(), new.heads * new.head_size()),
-            feed_forward: axis(old.ffn, new.ffn),
-            blocks: (0..new.layers).map(|block| if block < old.layers { 1.0 } else { c }).collect(),
-            n_hidden: old.hidden as f64 + c * (new.hidden - old.hidden) as f64,
-        }
-    }
-}
-
-/// What the positions of some rows see of each other, and the masks of growth: the same for all blocks.
-pub struct Surroundings<'a> {
+/// What the positions of some rows see of each other: the same for all blocks.
+pub struct Surroundings {
     /// Rows that the positions are of.
     pub n_rows: i64,
-    /// Masks while the model grows.
-    pub masks: Option<&'a Masks>,
     /// Where positions see only their own document: 0 for what is seen, minus infinity for what is not, `(b, 1, t, t)`.
     visible: Option<Tensor>,
-    /// Whether `torch-ext` computes.
-    is_fused: bool,
 }
 
 impl Model {
-    /// A model over `tensors`, which are those of [`crate::parameter_specs`] in that order. Those whose kind is that of the precision are
-    /// used as they are, others are copied.
+    /// A model over `tensors`, which are those of [`crate::parameter_specs`] in that order. Those whose kind is that of the precision, and which
+    /// no mask changes, are used as they are, others are copied.
     ///
     /// # Panics
     /// Where their number does not fit the shape.
-    pub fn new(shape: Shape, mup: MuP, precision: Precision, tensors: &[Tensor]) -> Self {
+    pub fn new(shape: Shape, mup: MuP, precision: Precision, tensors: &[Tensor], masks: Option<&Masks>) -> Self {
         assert_eq!(
             tensors.len(),
             OUTER_TENSORS + shape.layers as usize * BLOCK_TENSORS,
             "a tensor for every parameter"
         );
         let kind = kind_of(precision, tensors[0].kind());
+        let tensors = masked_weights(tensors, &shape, masks);
         let (outer, blocks) = tensors.split_at(OUTER_TENSORS);
         let sums = sums(kind);
-        let rotary = rotary_tables(shape.context as i64, shape.head_size() as i64, sums).to_device(outer[0].device());
+        let rotary = rotary_tables(shape.context as i64, shape.head_size as i64, sums).to_device(outer[0].device());
         Self {
             shape,
             mup,
@@ -120,7 +102,15 @@ impl Model {
             final_norm: [outer[1].to_kind(sums), outer[2].to_kind(sums)],
             blocks: blocks.chunks_exact(BLOCK_TENSORS).map(|tensors| Block::new(tensors, kind)).collect(),
             rotary,
+            stream: Stream::new(&shape, masks, (sums, outer[0].device())),
+            is_fused: true,
         }
+    }
+
+    /// The same in libtorch's operations only, the slow twin.
+    #[must_use]
+    pub fn plain(self) -> Self {
+        Self { is_fused: false, ..self }
     }
 
     /// Where it computes.
@@ -162,11 +152,19 @@ impl Model {
             final_norm: self.final_norm.each_ref().map(leaf),
             blocks: self.blocks.iter().map(|block| Block(block.0.each_ref().map(leaf))).collect(),
             rotary: self.rotary.shallow_clone(),
+            stream: self.stream.shallow_clone(),
+            is_fused: self.is_fused,
         }
     }
 
-    /// Takes over what an update made of `tensors`, where it isn't over their memory.
-    pub(crate) fn refresh(&mut self, tensors: &[Tensor]) {
+    /// Takes over what an update made of `tensors`, where it isn't over their memory, and the masks of the next step.
+    ///
+    /// # Panics
+    /// Where the model began with masks and there are none now, or the other way round.
+    pub(crate) fn refresh(&mut self, tensors: &[Tensor], masks: Option<&Masks>) {
+        let tensors = masked_weights(tensors, &self.shape, masks);
+        let options = (sums(self.embedding.kind()), self.device());
+        self.stream.refresh(&Stream::new(&self.shape, masks, options));
         let copy = |to: &mut Tensor, from: &Tensor| {
             if to.data_ptr() != from.data_ptr() {
                 to.copy_(from);
@@ -189,51 +187,41 @@ impl Model {
 
     /// What is the same for all blocks that compute `n_rows` rows. `documents` `(b, t)` numbers the documents of each row; without it every
     /// position sees all before it.
-    pub fn surroundings<'a>(
-        &self,
-        n_rows: i64,
-        masks: Option<&'a Masks>,
-        documents: Option<&Tensor>,
-    ) -> Surroundings<'a> {
-        let kind = self.embedding.kind();
-        let visible = documents.map(|documents| visible(documents, kind));
-        let is_fused = masks.is_none();
-        Surroundings { n_rows, masks, visible, is_fused }
+    pub fn surroundings(&self, n_rows: i64, documents: Option<&Tensor>) -> Surroundings {
+        Surroundings { n_rows, visible: documents.map(|documents| visible(documents, self.embedding.kind())) }
     }
 
     /// The final hidden states `(n, h)`, scaled so that [`Model::logits`] is one matrix product. `tokens` is `(b, t)` of
     /// integers, t at most the context. `documents` as for [`Model::surroundings`]; positions still count from the start of the row:
     /// scores depend on distances only.
-    pub fn hidden(
-        &self,
-        tokens: &Tensor,
-        masks: Option<&Masks>,
-        documents: Option<&Tensor>,
-    ) -> Result<Tensor, TorchError> {
-        let surroundings = self.surroundings(tokens.size()[0], masks, documents);
-        let mut x_nh = self.embed(tokens, masks);
+    pub fn hidden(&self, tokens: &Tensor, documents: Option<&Tensor>) -> Result<Tensor, TorchError> {
+        let surroundings = self.surroundings(tokens.size()[0], documents);
+        let mut x_nh = self.embed(tokens);
         for block in 0..self.blocks.len() {
             x_nh = self.block(block, &x_nh, &surroundings)?;
         }
-        self.last_norm(&x_nh, &surroundings)
+        self.last_norm(&x_nh)
     }
 
     /// The residual stream in front of the first block, `(n, h)`.
-    pub(crate) fn embed(&self, tokens: &Tensor, masks: Option<&Masks>) -> Tensor {
+    pub(crate) fn embed(&self, tokens: &Tensor) -> Tensor {
         let embedded = self.embedding.index_select(0, &tokens.reshape([-1])).to_kind(sums(self.embedding.kind()));
         let scaled = if self.mup.input_multiplier == 1.0 { embedded } else { embedded * self.mup.input_multiplier };
-        masked(scaled, masks.map(|masks| &masks.hidden))
+        self.stream.masked(scaled)
     }
 
     /// From the gradient of what [`Model::embed`] gave, that of each token's row of the embedding.
-    pub(crate) fn embed_backward(&self, d_x: &Tensor, masks: Option<&Masks>) -> Tensor {
-        masked(d_x.shallow_clone(), masks.map(|masks| &masks.hidden)) * self.mup.input_multiplier
+    pub(crate) fn embed_backward(&self, d_x: &Tensor) -> Tensor {
+        self.stream.masked(d_x.shallow_clone()) * self.mup.input_multiplier
     }
 
     /// The norm behind the last block, scaled for [`Model::logits`], `(n, h)`.
-    pub(crate) fn last_norm(&self, x_nh: &Tensor, surroundings: &Surroundings<'_>) -> Result<Tensor, TorchError> {
-        let [gain, bias] = &self.final_norm;
-        let normed = norm(x_nh, gain, bias, surroundings)?;
+    pub(crate) fn last_norm(&self, x_nh: &Tensor) -> Result<Tensor, TorchError> {
+        let ([gain, bias], shares) = (&self.final_norm, &self.stream.shares);
+        let normed = match self.is_fused {
+            true => torch_ext::norm(x_nh, gain, bias, shares, NORM_EPSILON, x_nh.kind())?.1,
+            false => plain_norm(x_nh, gain, bias, shares),
+        };
         let scale = self.mup.output_multiplier / self.mup.width_ratio(&self.shape);
         Ok((normed * scale).to_kind(self.embedding.kind()))
     }
@@ -248,90 +236,63 @@ impl Model {
     ///
     /// # Panics
     /// Where the row would become longer than the context, or several tokens come at once and not first.
-    pub fn hidden_of_next(
-        &self,
-        tokens: &Tensor,
-        masks: Option<&Masks>,
-        cache: &mut Cache,
-    ) -> Result<Tensor, TorchError> {
+    pub fn hidden_of_next(&self, tokens: &Tensor, cache: &mut Cache) -> Result<Tensor, TorchError> {
         let n_new = tokens.size()[1];
         assert!(n_new == 1 || cache.n_positions == 0, "tokens come one by one, or all first");
         assert!(cache.n_positions + n_new <= self.shape.context as i64, "a row is no longer than the context");
-        let surroundings = Surroundings { n_rows: 1, masks, visible: None, is_fused: false };
-        let mut x_nh = self.embed(tokens, masks);
+        let surroundings = Surroundings { n_rows: 1, visible: None };
+        let mut x_nh = self.embed(tokens);
         for (index, keys_and_values) in cache.blocks.iter().enumerate() {
             let seen = Seen { n_positions: cache.n_positions, keys_and_values };
-            x_nh = self.plain_block(index, &x_nh, &surroundings, Some(seen))?;
+            x_nh = self.plain_block(index, &x_nh, &surroundings, Some(seen));
         }
         cache.n_positions += n_new;
-        self.last_norm(&x_nh, &surroundings)
+        self.last_norm(&x_nh)
     }
 
     /// A cache that has seen nothing.
     pub fn cache(&self) -> Cache {
         let Shape { heads, context, .. } = self.shape;
-        let size = [2, 1, heads as i64, context as i64, self.shape.head_size() as i64];
+        let size = [2, 1, heads as i64, context as i64, self.shape.head_size as i64];
         let empty = |_: &Block| Tensor::empty(size, (self.embedding.kind(), self.device()));
         Cache { n_positions: 0, blocks: self.blocks.iter().map(empty).collect() }
     }
 
     /// One block: the residual stream behind it, `(n, h)`, from that in front of it.
-    pub(crate) fn block(
-        &self,
-        index: usize,
-        x_nh: &Tensor,
-        surroundings: &Surroundings<'_>,
-    ) -> Result<Tensor, TorchError> {
-        if surroundings.is_fused {
+    pub(crate) fn block(&self, index: usize, x_nh: &Tensor, surroundings: &Surroundings) -> Result<Tensor, TorchError> {
+        if self.is_fused {
             return self.fused_block(&self.blocks[index].0, x_nh, surroundings);
         }
-        self.plain_block(index, x_nh, surroundings, None)
+        Ok(self.plain_block(index, x_nh, surroundings, None))
     }
 
-    fn plain_block(
-        &self,
-        index: usize,
-        x_nh: &Tensor,
-        surroundings: &Surroundings<'_>,
-        seen: Option<Seen<'_>>,
-    ) -> Result<Tensor, TorchError> {
+    fn plain_block(&self, index: usize, x_nh: &Tensor, surroundings: &Surroundings, seen: Option<Seen<'_>>) -> Tensor {
         let Block(weights) = &self.blocks[index];
-        let masks = surroundings.masks;
-        let branch = |out: Tensor| {
-            let out = masked(out.to_kind(x_nh.kind()), masks.map(|masks| &masks.hidden));
-            match masks.map(|masks| masks.blocks[index]) {
-                Some(mask) if mask < 1.0 => out * mask,
-                _ => out,
-            }
+        let (tensor, sums) = (&self.parallel.tensor, x_nh.kind());
+        let norm = |x: &Tensor, first: usize| {
+            let normed = plain_norm(x, &weights[first], &weights[first + 1], &self.stream.shares);
+            tensor.enter(normed.to_kind(weights[weight::QKV].kind()))
         };
-        let tensor = &self.parallel.tensor;
-        let normed = norm(x_nh, &weights[weight::NORM], &weights[weight::NORM + 1], surroundings)?;
-        let entered = tensor.enter(normed.to_kind(weights[weight::QKV].kind()));
-        let mixed = self.attention(weights, &entered, surroundings, seen);
+        let mixed = self.attention(weights, &norm(x_nh, weight::NORM), surroundings, seen);
         let out = tensor.leave(mixed.matmul(&weights[weight::OUTPUT].tr()));
-        let x_nh = x_nh + branch(out + &weights[weight::OUTPUT + 1]);
-        let gain = &weights[weight::FEED_FORWARD_NORM];
-        let normed = norm(&x_nh, gain, &weights[weight::FEED_FORWARD_NORM + 1], surroundings)?;
-        let up_nf = linear(
-            &tensor.enter(normed.to_kind(weights[weight::UP].kind())),
-            &weights[weight::UP],
-            &weights[weight::UP + 1],
-        );
-        let up_nf = masked(up_nf, masks.map(|masks| &masks.feed_forward));
+        let x_nh = x_nh + (out + &weights[weight::OUTPUT + 1]).to_kind(sums);
+        let up_nf = linear(&norm(&x_nh, weight::FEED_FORWARD_NORM), &weights[weight::UP], &weights[weight::UP + 1]);
         let out = tensor.leave(up_nf.gelu("tanh").matmul(&weights[weight::DOWN].tr()));
-        Ok(&x_nh + branch(out + &weights[weight::DOWN + 1]))
+        &x_nh + (out + &weights[weight::DOWN + 1]).to_kind(sums)
     }
 
-    /// The same where nothing is masked.
+    /// The same in `torch-ext`'s operations.
     fn fused_block(
         &self,
         weights: &[Tensor; N_WEIGHTS],
         x_nh: &Tensor,
-        surroundings: &Surroundings<'_>,
+        surroundings: &Surroundings,
     ) -> Result<Tensor, TorchError> {
         let (kind, tensor) = (weights[weight::QKV].kind(), &self.parallel.tensor);
-        let norm =
-            |x: &Tensor, first: usize| torch_ext::norm(x, &weights[first], &weights[first + 1], NORM_EPSILON, kind);
+        let shares = &self.stream.shares;
+        let norm = |x: &Tensor, first: usize| {
+            torch_ext::norm(x, &weights[first], &weights[first + 1], shares, NORM_EPSILON, kind)
+        };
         let (x_nh, normed) = norm(x_nh, weight::NORM)?;
         let qkv = (&weights[weight::QKV], &weights[weight::QKV + 1]);
         let (visible, n_heads) = (surroundings.visible.as_ref(), self.shape.heads as i64);
@@ -351,14 +312,13 @@ impl Model {
         &self,
         weights: &[Tensor; N_WEIGHTS],
         x_nh: &Tensor,
-        surroundings: &Surroundings<'_>,
+        surroundings: &Surroundings,
         seen: Option<Seen<'_>>,
     ) -> Tensor {
         let (n_rows, n_heads) = (surroundings.n_rows, self.shape.heads as i64);
         let qkv = linear(x_nh, &weights[weight::QKV], &weights[weight::QKV + 1]);
-        let qkv = qkv.view([n_rows, -1, 3, n_heads, self.shape.head_size() as i64]);
-        let heads_mask = surroundings.masks.map(|masks| masks.heads.view([n_heads, -1]));
-        let heads = |part: i64| masked(qkv.select(2, part), heads_mask.as_ref());
+        let qkv = qkv.view([n_rows, -1, 3, n_heads, self.shape.head_size as i64]);
+        let heads = |part: i64| qkv.select(2, part);
         let first = seen.as_ref().map_or(0, |seen| seen.n_positions);
         let tables = self.rotary.narrow(1, first, qkv.size()[1]);
         let query = rotate(&heads(0), &tables.narrow(0, 0, 2)).transpose(1, 2);
@@ -491,10 +451,45 @@ fn visible(documents_bt: &Tensor, kind: Kind) -> Tensor {
     zeros.masked_fill(&seen.logical_not(), f64::NEG_INFINITY)
 }
 
-fn masked(x: Tensor, mask: Option<&Tensor>) -> Tensor {
-    match mask {
-        Some(mask) => &x * mask.to_kind(x.kind()),
-        None => x,
+/// Weights as the model uses them: times their masks.
+fn masked_weights(tensors: &[Tensor], shape: &Shape, masks: Option<&Masks>) -> Vec<Tensor> {
+    let Some(masks) = masks else { return tensors.iter().map(Tensor::shallow_clone).collect() };
+    let times = |(tensor, factor): (&Tensor, Option<Tensor>)| match factor {
+        Some(factor) => tch::no_grad(|| tensor * factor.to_kind(tensor.kind()).to_device(tensor.device())),
+        None => tensor.shallow_clone(),
+    };
+    tensors.iter().zip(masks.factors(shape)).map(times).collect()
+}
+
+impl Stream {
+    fn new(shape: &Shape, masks: Option<&Masks>, (kind, device): (Kind, Device)) -> Self {
+        let hidden = shape.hidden as i64;
+        let masks = masks.map(|masks| masks.stream(shape).to_kind(kind).to_device(device));
+        let counts = masks.as_ref().map_or_else(|| Tensor::ones([hidden], (kind, device)), Tensor::shallow_clone);
+        let sum = counts.sum(Kind::Double).double_value(&[]);
+        Self { shares: counts / sum, masks }
+    }
+
+    fn shallow_clone(&self) -> Self {
+        Self { shares: self.shares.shallow_clone(), masks: self.masks.as_ref().map(Tensor::shallow_clone) }
+    }
+
+    /// In place: the views of all threads see it.
+    fn refresh(&mut self, now: &Self) {
+        assert_eq!(self.masks.is_some(), now.masks.is_some(), "masks come and go with the model");
+        tch::no_grad(|| {
+            self.shares.copy_(&now.shares);
+            if let (Some(masks), Some(now)) = (&mut self.masks, &now.masks) {
+                masks.copy_(now);
+            }
+        });
+    }
+
+    fn masked(&self, x: Tensor) -> Tensor {
+        match &self.masks {
+            Some(masks) => x * masks,
+            None => x,
+        }
     }
 }
 
@@ -512,19 +507,12 @@ fn rotate(x_btnd: &Tensor, tables: &Tensor) -> Tensor {
     Tensor::cat(&[&first * &cos - &second * &sin, &second * &cos + &first * &sin], 3).to_kind(x_btnd.kind())
 }
 
-/// LayerNorm over the hidden axis, in the kind of the residual stream. With masks, mean and variance are weighted by them, so that
-/// new coordinates at mask 0 do not count (MSG, section 3).
-fn norm(x_nh: &Tensor, gain: &Tensor, bias: &Tensor, surroundings: &Surroundings<'_>) -> Result<Tensor, TorchError> {
-    if surroundings.is_fused {
-        return Ok(torch_ext::norm(x_nh, gain, bias, NORM_EPSILON, x_nh.kind())?.1);
-    }
-    let Some(masks) = surroundings.masks else {
-        return Ok(x_nh.layer_norm(gain.size(), Some(gain), Some(bias), NORM_EPSILON, false));
-    };
-    let sum = |x: &Tensor| (x * &masks.hidden).sum_dim_intlist(-1, true, x.kind()) / masks.n_hidden;
-    let centred = x_nh - sum(x_nh);
-    let variance = sum(&centred.square());
-    Ok((centred * (variance + NORM_EPSILON).rsqrt() * gain + bias) * &masks.hidden)
+/// LayerNorm over the hidden axis, in the kind of the residual stream; coordinates count in mean and variance by their shares.
+fn plain_norm(x_nh: &Tensor, gain: &Tensor, bias: &Tensor, shares: &Tensor) -> Tensor {
+    let mean = |x: &Tensor| (x * shares).sum_dim_intlist(-1, true, x.kind());
+    let centred = x_nh - mean(x_nh);
+    let variance = mean(&centred.square());
+    centred * (variance + NORM_EPSILON).rsqrt() * gain + bias
 }
 
 #[cfg(test)]

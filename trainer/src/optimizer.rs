@@ -78,7 +78,7 @@ impl Group {
         match role {
             Role::Matrix | Role::ResidualMatrix => Self::Matrix,
             Role::Embedding => Self::Embedding,
-            Role::Gain | Role::Bias | Role::FinalGain | Role::FinalBias => Self::Vector,
+            Role::Gain | Role::Bias | Role::ResidualBias | Role::FinalGain | Role::FinalBias => Self::Vector,
         }
     }
 }

@@ -31,7 +31,7 @@ impl Axis {
         let len = match self {
             Self::Vocabulary => shape.vocabulary,
             Self::Hidden => shape.hidden,
-            Self::Heads => shape.heads * shape.head_size(),
+            Self::Heads => shape.attention(),
             Self::FeedForward => shape.ffn,
         };
         i64::try_from(len).expect("a model's axis fits into an i64")
@@ -55,6 +55,8 @@ pub enum Role {
     FinalBias,
     /// Starts at 0, learning rate unscaled, no weight decay.
     Bias,
+    /// The same, where it is added to the residual stream.
+    ResidualBias,
 }
 
 /// One tensor.
@@ -109,19 +111,24 @@ fn block_tensors() -> [(&'static str, &'static [Axis], Role); BLOCK_TENSORS] {
         ("value.weight", &[Heads, Hidden], Role::Matrix),
         ("value.bias", &[Heads], Role::Bias),
         ("output.weight", &[Hidden, Heads], Role::ResidualMatrix),
-        ("output.bias", &[Hidden], Role::Bias),
+        ("output.bias", &[Hidden], Role::ResidualBias),
         ("feed_forward_norm.gain", &[Hidden], Role::Gain),
         ("feed_forward_norm.bias", &[Hidden], Role::Bias),
         ("up.weight", &[FeedForward, Hidden], Role::Matrix),
         ("up.bias", &[FeedForward], Role::Bias),
         ("down.weight", &[Hidden, FeedForward], Role::ResidualMatrix),
-        ("down.bias", &[Hidden], Role::Bias),
+        ("down.bias", &[Hidden], Role::ResidualBias),
     ]
 }
 
 /// New weights for all tensors, float32. Each tensor has a random stream of its own, named after it.
 pub fn initial_tensors(shape: &Shape, mup: &MuP, seed: &Seed) -> Vec<Tensor> {
     parameter_specs(shape).iter().map(|spec| initial_tensor(spec, shape, mup, seed)).collect()
+}
+
+/// Seeds libtorch's generator, which must be held.
+pub(crate) fn seed_generator(seed: &Seed) {
+    tch::manual_seed(i64::from_ne_bytes(seed.as_u64().to_ne_bytes()));
 }
 
 /// New weights for one tensor. Matrices are rescaled to exactly their mean and standard deviation (Mu-scaling).
@@ -131,15 +138,17 @@ pub(crate) fn initial_tensor(spec: &ParameterSpec, shape: &Shape, mup: &MuP, see
     let ratio = mup.width_ratio(shape);
     let std = match spec.role {
         Role::Gain | Role::FinalGain => return Tensor::ones(size, options),
-        Role::Bias | Role::FinalBias => return Tensor::zeros(size, options),
+        Role::Bias | Role::ResidualBias | Role::FinalBias => return Tensor::zeros(size, options),
         Role::Embedding => mup.init_std,
         Role::Matrix => mup.init_std / ratio.sqrt(),
         Role::ResidualMatrix => mup.init_std / ratio.sqrt() / (2.0 * shape.layers as f64).sqrt(),
     };
     // The generator is one for the whole process: nobody else may draw between seeding it and drawing.
     let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
-    tch::manual_seed(i64::from_ne_bytes(seed.stream(&spec.name).as_u64().to_ne_bytes()));
-    let noise = Tensor::randn(size, options);
-    let centred = &noise - noise.mean(Kind::Float);
-    &centred * (std / centred.std(false).double_value(&[]))
+    seed_generator(&seed.stream(&spec.name));
+    let mut noise = Tensor::randn(size, options);
+    // In place: the largest tensor of a large model should not be there three times.
+    noise -= noise.mean(Kind::Float);
+    noise *= std / noise.std(false).double_value(&[]);
+    noise
 }

@@ -11,20 +11,19 @@ use std::time::{Duration, Instant};
 use corpus::{FileEntry, FileError, Manifest, Parent, Seed, Settings};
 use loader::{LoadError, Loader, LoaderSettings, Prefetch};
 use planner::{
-    Batch as Batches, OptimizerSettings, Precision, Prediction, Recompute, RunPlan, SpikePolicy, Stability, StagePlan,
+    Batch as Batches, Growth, OptimizerSettings, Precision, Prediction, Recompute, RunPlan, SpikePolicy, Stability,
+    StagePlan,
 };
 use tch::{Cuda, Device, Kind, Tensor};
 use thiserror::Error;
 
 use crate::batch::{Batch, load_batch};
-use crate::checkpoint::{
-    Checkpoint, CheckpointError, MaskState, RunState, checkpoint_folder, list_checkpoints, load, remove_others,
-};
+use crate::checkpoint::{Checkpoint, CheckpointError, checkpoint_folder, list_checkpoints, load, remove_others};
 use crate::device::{device_name, n_workers};
-use crate::gradients::{BatchError, BatchResult, MaskSettings, Workers, run_batch};
-use crate::growth::grow;
+use crate::gradients::{BatchError, BatchResult, Workers, run_batch};
+use crate::growth::{GrowthStep, grow};
+use crate::masks::Masks;
 use crate::metrics::{BatchDocument, Documents, Event, MetricsLog, Seconds};
-use crate::model::Masks;
 use crate::optimizer::{gradient_norm, update};
 use crate::resume::{first_checkpoint, newest_checkpoint, parents_until};
 use crate::saving::{Keep, Saved, Saver};
@@ -62,10 +61,8 @@ pub struct TrainJob<'a> {
     pub recompute: Recompute,
     /// When a step is a spike, and what happens then.
     pub stability: Stability,
-    /// Packed rows of each stage, in order.
+    /// Packed rows of each stage, in order; rows beyond those of the plan are left alone.
     pub packed: Vec<PathBuf>,
-    /// Whether there may be more rows than the plan needs: a trial of a search reads the first of a run's.
-    pub may_leave_rows: bool,
     /// Held-out rows.
     pub validation: PathBuf,
     /// Folders of rows as they were when an earlier checkpoint was written, and how many of their first rows are the same today.
@@ -246,8 +243,7 @@ impl<'a> Trainer<'a> {
     fn open(job: &'a TrainJob<'a>, watch: &'a mut dyn FnMut(&Event)) -> Result<Self, TrainError> {
         let rows = Loader::open(&job.packed, &job.rows)?;
         let expected = job.plan.stages.iter().map(StagePlan::n_rows).sum();
-        let is_enough = job.may_leave_rows && rows.n_rows() > expected;
-        if rows.n_rows() != expected && !is_enough {
+        if rows.n_rows() < expected {
             return Err(TrainError::Rows { found: rows.n_rows(), expected });
         }
         let held_out = Loader::open(std::slice::from_ref(&job.validation), &job.rows)?;
@@ -294,17 +290,17 @@ impl<'a> Trainer<'a> {
     }
 
     /// Masks of the next step of stage `index`.
-    fn masks(&self, index: usize) -> MaskSettings {
+    fn masks(&self, index: usize) -> Option<Masks> {
         let stage = &self.job.plan.stages[index];
-        let mask = stage.mask_at(self.checkpoint.state.step - stage.first_step);
-        (mask < 1.0).then(|| (self.job.plan.stages[index - 1].shape, mask))
+        let (growth, value) = (stage.growth?, stage.mask_at(self.checkpoint.state.step - stage.first_step));
+        (value < 1.0).then(|| Masks { from: self.job.plan.stages[index - 1].shape, depth: growth.depth, value })
     }
 
     /// Goes on to stage `index`: with another model where it grows, with the same one else.
     fn enter_stage(&mut self, index: usize) -> Result<(), TrainError> {
         let stage = &self.job.plan.stages[index];
-        if stage.growth.is_some() {
-            return self.grow_into(index);
+        if let Some(growth) = stage.growth {
+            return self.grow_into(index, growth);
         }
         (self.checkpoint.state.stage, self.checkpoint.state.stage_name) = (index, stage.name.clone());
         self.checkpoint.state.window = Window::default();
@@ -313,29 +309,30 @@ impl<'a> Trainer<'a> {
     }
 
     /// Makes the model of stage `index` from that of the stage before, and measures on a fixed batch what that changed.
-    fn grow_into(&mut self, index: usize) -> Result<(), TrainError> {
+    fn grow_into(&mut self, index: usize, growth: Growth) -> Result<(), TrainError> {
         let start = Instant::now();
         self.pulse.beat(self.checkpoint.state.step, "growth");
         let stage = &self.job.plan.stages[index];
         let (old, new) = (self.checkpoint.state.shape, stage.shape);
-        let (logits_before, loss_before) = self.fixed_batch(None)?;
+        let (logits_before, loss_before) = self.fixed_batch()?;
         let seed = self.job.seed.stream("growth").stream(&stage.name);
-        let (tensors, optimizer) =
-            grow(&self.checkpoint.tensors, &self.checkpoint.optimizer, (&old, &new), &self.job.plan.mup, &seed);
+        let growth_step = GrowthStep { old, new, growth, mup: self.job.plan.mup, seed };
+        let (tensors, optimizer) = grow(&self.checkpoint.tensors, &self.checkpoint.optimizer, &growth_step);
         (self.checkpoint.tensors, self.checkpoint.optimizer) = (tensors, optimizer);
         let state = &mut self.checkpoint.state;
         (state.stage, state.shape, state.window) = (index, new, Window::default());
         state.parents = parents_until(self.job, index);
         let stage_from = std::mem::replace(&mut state.stage_name, stage.name.clone());
+        self.checkpoint.state.masks = self.masks(index);
         self.workers = make_workers(self.job, &self.checkpoint);
-        let (logits_after, loss_after) = self.fixed_batch(self.masks(index))?;
+        let (logits_after, loss_after) = self.fixed_batch()?;
         let max_logit_diff = (logits_after - logits_before).abs().max().double_value(&[]);
         let step = self.checkpoint.state.step;
         self.emit(Event::Growth {
             step,
             stage_from,
             stage_to: stage.name.clone(),
-            operator: "masked".to_owned(),
+            operator: growth.name(),
             max_logit_diff,
             loss_before,
             loss_after,
@@ -345,30 +342,29 @@ impl<'a> Trainer<'a> {
         let loss_jump = loss_after - loss_before;
         // Written so that a NaN counts as not preserved.
         let preserved = max_logit_diff <= LOGIT_DIFF_MAX && loss_jump <= LOSS_JUMP_MAX;
-        if preserved {
+        if preserved || growth.broken_promise(&old, &new).is_some() {
             return Ok(());
         }
         Err(TrainError::NotPreserved { stage: stage.name.clone(), logit_diff: max_logit_diff, loss_jump })
     }
 
     /// Logits `(n, v)` and mean loss on the first held-out rows.
-    fn fixed_batch(&mut self, masks: MaskSettings) -> Result<(Tensor, f64), TrainError> {
+    fn fixed_batch(&self) -> Result<(Tensor, f64), TrainError> {
         let state = &self.checkpoint.state;
         let (shape, step) = (state.shape, state.step);
         let failed = |source| batch_error(step, source);
         let (n_rows, device) = (self.held_out.n_rows().min(8), self.job.device);
         let batch = load_batch(&self.held_out, 0, n_rows, n_rows, shape.context, device).map_err(failed)?;
         // In float32 whatever the run computes in: what is measured is growth, not rounding.
-        let model = (shape, state.mup);
+        let model = (shape, state.mup, state.masks.as_ref());
         let mut worker = Workers::new(&self.checkpoint.tensors, model, Precision::Float32, Recompute::None, 1);
-        let result = run_batch(&batch, &mut worker, masks, false).map_err(failed)?;
+        let result = run_batch(&batch, &mut worker, false).map_err(failed)?;
         let block = self.held_out.blocks(0, n_rows)?.swap_remove(0);
         let n_rows = block.n_rows();
         let rows = torch_ext::rows_tensor(block, n_rows).map_err(|error| failed(error.into()))?.to_device(device);
-        let masks = masks.map(|(old, c)| Masks::new(&old, &shape, c, device));
-        let model = self.checkpoint.model();
+        let model = worker.model();
         let tokens = rows.narrow(1, 0, shape.context as i64);
-        let hidden = tch::no_grad(|| model.hidden(&tokens, masks.as_ref(), None));
+        let hidden = tch::no_grad(|| model.hidden(&tokens, None));
         Ok((model.logits(&hidden.map_err(|error| failed(error.into()))?), result.loss))
     }
 
@@ -387,13 +383,13 @@ impl<'a> Trainer<'a> {
             }
             let stopping = self.job.stop.load(Ordering::Relaxed);
             if step == end {
-                self.save(index, "end of stage")?;
+                self.save("end of stage")?;
                 self.wait_until_saved()?;
             } else if stopping {
-                self.save(index, "interrupted")?;
+                self.save("interrupted")?;
                 self.wait_until_saved()?;
             } else if step.is_multiple_of(self.job.checkpoint_every) {
-                self.save(index, "every so many steps")?;
+                self.save("every so many steps")?;
             }
             if stopping && step < self.job.plan.n_steps() {
                 return Ok(Flow::Interrupted);
@@ -407,7 +403,7 @@ impl<'a> Trainer<'a> {
         let start = Instant::now();
         let stage = &self.job.plan.stages[index];
         let step = self.checkpoint.state.step + 1;
-        let masks = self.masks(index);
+        let mask = self.checkpoint.state.masks.map_or(1.0, |masks| masks.value);
         let failed = |source| batch_error(step - 1, source);
         let (batch, data) = self.next_batch().map_err(failed)?;
         let listed = self.checkpoint.state.skipped.iter().find(|skipped| skipped.step == step);
@@ -415,23 +411,22 @@ impl<'a> Trainer<'a> {
             return self.skip(index, None, why);
         }
         self.pulse.beat(step - 1, "forward and backward pass");
-        let result = run_batch(&batch, &mut self.workers, masks, true).map_err(failed)?;
+        let result = run_batch(&batch, &mut self.workers, true).map_err(failed)?;
         let update_start = Instant::now();
         let norm = gradient_norm(&result.gradients).map_err(|error| failed(error.into()))?;
         if let Some(spike) = self.checkpoint.state.window.judge(&self.job.stability, result.loss, norm) {
             return self.spiked(index, (result.loss, norm), spike);
         }
         let tokens_after = (step - stage.first_step) * stage.batch_tokens();
-        let learning_rate = stage.learning_rate.at(tokens_after, stage.n_tokens());
+        let learning_rate = stage.learning_rate_at(tokens_after);
         let copied = self.wait_until_copied();
         self.pulse.beat(step - 1, "update");
         let Checkpoint { tensors, optimizer, state } = &mut self.checkpoint;
         let scales = (&stage.shape, &self.job.plan.mup, learning_rate);
         update(tensors, &result.gradients, norm, optimizer, &self.job.optimizer, scales)
             .map_err(|error| failed(error.into()))?;
-        self.workers.refresh(tensors);
         state.window.push(&self.job.stability, result.loss, norm);
-        consume(state, stage);
+        self.consume(index);
         let seconds = Seconds {
             data,
             forward: result.seconds_forward,
@@ -441,7 +436,6 @@ impl<'a> Trainer<'a> {
             checkpoint: std::mem::take(&mut self.checkpoint_seconds),
         };
         let length = start.elapsed().as_secs_f64() - copied;
-        let mask = masks.map_or(1.0, |(_, mask)| mask);
         self.tell_step(stage, &result, (norm, learning_rate, mask), length, seconds)?;
         Ok(Flow::Done)
     }
@@ -485,8 +479,8 @@ impl<'a> Trainer<'a> {
     fn skip(&mut self, index: usize, found: Option<(f64, f64)>, why: String) -> Result<Flow, TrainError> {
         let documents = self.documents(index)?;
         let stage = &self.job.plan.stages[index];
+        self.consume(index);
         let state = &mut self.checkpoint.state;
-        consume(state, stage);
         let step = state.step;
         note_skipped(&mut state.skipped, step..=step, &why);
         let tokens = state.tokens;
@@ -494,6 +488,24 @@ impl<'a> Trainer<'a> {
         let (loss, grad_norm) = (found.map(|(loss, _)| loss), found.map(|(_, norm)| norm));
         self.emit(Event::Skip { step, stage: stage.name.clone(), tokens, loss, grad_norm, why, documents })?;
         Ok(Flow::Done)
+    }
+
+    /// A step is behind us, whether it was trained on or passed over: tokens, schedule and masks go by rows.
+    fn consume(&mut self, index: usize) {
+        let stage = &self.job.plan.stages[index];
+        let state = &mut self.checkpoint.state;
+        state.step += 1;
+        state.position += stage.batch.rows;
+        state.tokens += stage.batch_tokens();
+        let masks = self.masks(index);
+        if self.checkpoint.state.masks.is_some() && masks.is_none() {
+            // The model is a plain one from now on, over the weights themselves.
+            self.checkpoint.state.masks = None;
+            self.workers = make_workers(self.job, &self.checkpoint);
+            return;
+        }
+        self.checkpoint.state.masks = masks;
+        self.workers.refresh(&self.checkpoint.tensors, masks.as_ref());
     }
 
     /// Too many steps in a row up to `step` that cannot be trained on are not a matter of the data.
@@ -599,11 +611,10 @@ impl<'a> Trainer<'a> {
 
     fn validate(&mut self, index: usize) -> Result<(), TrainError> {
         let stage = &self.job.plan.stages[index];
-        let masks = self.masks(index);
         self.pulse.beat(self.checkpoint.state.step, "validation");
         let (step, tokens) = (self.checkpoint.state.step, self.checkpoint.state.tokens);
         let micro_rows = stage.batch.micro_rows;
-        let validations = validate(&self.held_out, &mut self.workers, masks, micro_rows, &self.job.token_bytes)
+        let validations = validate(&self.held_out, &mut self.workers, micro_rows, &self.job.token_bytes)
             .map_err(|source| batch_error(step, source))?;
         let n_targets: u64 = validations.iter().map(|validation| validation.n_targets).sum();
         let nats: f64 = validations.iter().map(|validation| validation.loss * validation.n_targets as f64).sum();
@@ -632,12 +643,10 @@ impl<'a> Trainer<'a> {
     }
 
     /// Begins to save the state; what was begun before must be done first.
-    fn save(&mut self, index: usize, why: &str) -> Result<(), TrainError> {
+    fn save(&mut self, why: &str) -> Result<(), TrainError> {
         self.wait_until_saved()?;
         let start = Instant::now();
-        let masks = self.masks(index);
         let state = &mut self.checkpoint.state;
-        state.masks = masks.map(|(from, value)| MaskState { from, value });
         state.updates = self.checkpoint.optimizer.step;
         let step = state.step;
         let what = checkpoint_folder(Path::new("checkpoints"), step).display().to_string();
@@ -675,7 +684,7 @@ impl<'a> Trainer<'a> {
 
 /// What computes the batches of a checkpoint's model.
 fn make_workers(job: &TrainJob<'_>, checkpoint: &Checkpoint) -> Workers {
-    let model = (checkpoint.state.shape, checkpoint.state.mup);
+    let model = (checkpoint.state.shape, checkpoint.state.mup, checkpoint.state.masks.as_ref());
     let n_workers = n_workers(job.device, job.n_threads);
     Workers::new(&checkpoint.tensors, model, job.precision, job.recompute, n_workers)
 }
@@ -683,8 +692,7 @@ fn make_workers(job: &TrainJob<'_>, checkpoint: &Checkpoint) -> Workers {
 /// The batches of all steps from the one that begins at `position` on.
 fn prefetch(job: &TrainJob<'_>, rows: Arc<Loader>, position: u64) -> Prefetch<Batch, BatchError> {
     let stages: Vec<(u64, Batches)> = job.plan.stages.iter().map(|stage| (stage.first_row, stage.batch)).collect();
-    // No batch is loaded that the plan has no step for.
-    let n_rows = rows.n_rows().min(job.plan.stages.iter().map(StagePlan::n_rows).sum());
+    let n_rows: u64 = job.plan.stages.iter().map(StagePlan::n_rows).sum();
     let batch_of = move |row: u64| stages[stages.partition_point(|(first, _)| *first <= row) - 1].1;
     let size_of = batch_of.clone();
     let mut next = position;
@@ -700,13 +708,6 @@ fn prefetch(job: &TrainJob<'_>, rows: Arc<Loader>, position: u64) -> Prefetch<Ba
         load_batch(rows, first, n, batch_of(first).micro_rows, context, device)
     };
     Prefetch::start(rows, requests, 1, make)
-}
-
-/// A step is behind us, whether it was trained on or passed over: tokens and schedule go by rows.
-fn consume(state: &mut RunState, stage: &StagePlan) {
-    state.step += 1;
-    state.position += stage.batch.rows;
-    state.tokens += stage.batch_tokens();
 }
 
 /// Notes `steps`, keeping the list in order and what was noted before.

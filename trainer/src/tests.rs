@@ -2,6 +2,7 @@
 
 mod coordinates;
 mod golden;
+mod growth;
 mod parity;
 
 use std::collections::BTreeMap;
@@ -11,8 +12,8 @@ use std::sync::atomic::AtomicBool;
 use corpus::{DocId, Kind as DocumentKind, Manifest, PackedWriter, Seed, Segment, Settings, Span};
 use loader::{Loader, LoaderSettings};
 use planner::{
-    Batch, Growth, LearningRate, MuP, Operator, OptimizerSettings, Precision, Recompute, RunPlan, Shape, SpikePolicy,
-    Stability, StageRequest, plan,
+    Batch, Depth, Growth, LearningRate, Moments, MuP, OptimizerSettings, Precision, Recompute, RunPlan, Shape,
+    SpikePolicy, Stability, StageRequest, Width, plan,
 };
 use tch::{Kind, Tensor};
 
@@ -26,25 +27,35 @@ const CONTEXT: u64 = 16;
 const VOCABULARY: u64 = 64;
 
 fn shape(layers: u64, heads: u64, ffn: u64) -> Shape {
-    Shape { layers, hidden: 8 * heads, heads, ffn, vocabulary: VOCABULARY, context: CONTEXT }
+    Shape { layers, hidden: 8 * heads, heads, head_size: 8, ffn, vocabulary: VOCABULARY, context: CONTEXT }
 }
 
 fn mup() -> MuP {
     MuP { base_width: 16, input_multiplier: 1.5, output_multiplier: 2.0, init_std: 0.3 }
 }
 
+fn masked(ramp_tokens: u64) -> Growth {
+    Growth { depth: Depth::Stack, width: Width::Random, ramp_tokens, moments: Moments::Old }
+}
+
 fn two_stages() -> RunPlan {
-    let stage = |name: &str, shape, steps: u64, growth| StageRequest {
+    let rate = LearningRate::Cosine { peak: 1e-2, end: 1e-3, warmup_tokens: 2 * 4 * CONTEXT };
+    grown_by(masked(4 * 4 * CONTEXT), Some(rate))
+}
+
+fn grown_by(growth: Growth, second_rate: Option<LearningRate>) -> RunPlan {
+    let rate = LearningRate::Cosine { peak: 1e-2, end: 1e-3, warmup_tokens: 2 * 4 * CONTEXT };
+    let stage = |name: &str, shape, steps: u64, growth, learning_rate| StageRequest {
         name: name.to_owned(),
         tokens: steps * 4 * CONTEXT,
         shape,
         batch: Batch { rows: 4, micro_rows: 1 },
-        learning_rate: LearningRate::Cosine { peak: 1e-2, end: 1e-3, warmup_tokens: 2 * 4 * CONTEXT },
+        learning_rate,
         growth,
     };
-    let growth = Growth { operator: Operator::Masked, ramp_tokens: 4 * 4 * CONTEXT };
-    let stages = [stage("small", shape(2, 2, 64), 6, None), stage("large", shape(3, 4, 96), 8, Some(growth))];
-    plan(&stages, mup()).unwrap()
+    let small = stage("small", shape(2, 2, 64), 6, None, Some(rate));
+    let large = stage("large", shape(3, 4, 96), 8, Some(growth), second_rate);
+    plan(&[small, large], mup()).unwrap()
 }
 
 /// Rows 16 to 19 of every folder whose name says so are of another language than all others.
@@ -104,14 +115,25 @@ fn run_with(
     stop_after: Option<u64>,
     stability: Stability,
 ) -> Result<(String, Vec<Event>), TrainError> {
-    let (plan, out) = (two_stages(), root.join(out));
-    std::fs::create_dir_all(&out).unwrap();
+    run_plan(&two_stages(), &root.join(out), n_threads, stop_after, stability)
+}
+
+/// Trains in a folder beside `packed/`.
+fn run_plan(
+    plan: &RunPlan,
+    out: &Path,
+    n_threads: usize,
+    stop_after: Option<u64>,
+    stability: Stability,
+) -> Result<(String, Vec<Event>), TrainError> {
+    let root = out.parent().unwrap();
+    std::fs::create_dir_all(out).unwrap();
     let stop = AtomicBool::new(false);
     let job = TrainJob {
         kept_rows: Vec::new(),
         rows: LoaderSettings::of_context(CONTEXT as usize),
-        out: &out,
-        plan: &plan,
+        out,
+        plan,
         stability,
         started: 0.0,
         stalled: std::sync::Arc::new(|_| ()),
@@ -122,7 +144,6 @@ fn run_with(
         seed: Seed::root(1),
         settings: Settings(serde_json::json!({ "name": "settings", "stability": stability })),
         parents: Vec::new(),
-        may_leave_rows: false,
         predictions: Vec::new(),
         checkpoint_every: 3,
         keep_last: 2,
@@ -168,18 +189,56 @@ fn threads_and_interruptions_change_no_bit() {
         let steps: Vec<&str> = log.lines().filter(|line| line.contains("\"event\":\"step\"")).collect();
         assert_eq!(steps.len(), 14, "every step stands in the log once");
     }
-    let growths: Vec<_> = events
-        .iter()
-        .filter_map(|event| match event {
-            Event::Growth { max_logit_diff, loss_before, loss_after, .. } => {
-                Some((*max_logit_diff, loss_after - loss_before))
-            }
-            _ => None,
-        })
-        .collect();
-    assert_eq!(growths.len(), 1);
-    assert!(growths[0].0 > 0.0 && growths[0].0 < 1e-4 && growths[0].1.abs() < 1e-5, "{growths:?}");
+    let (logit_diff, loss_jump) = growth_of(&events);
+    assert!(logit_diff < 1e-4 && loss_jump.abs() < 1e-5, "{logit_diff:e} {loss_jump:e}");
     assert!(corpus::verify_tree(&root.path().join("whole")).unwrap().is_clean());
+}
+
+/// The largest change of a logit, and that of the loss, of the one growth step.
+fn growth_of(events: &[Event]) -> (f64, f64) {
+    let growths = events.iter().filter_map(|event| match event {
+        Event::Growth { max_logit_diff, loss_before, loss_after, .. } => {
+            Some((*max_logit_diff, loss_after - loss_before))
+        }
+        _ => None,
+    });
+    let growths: Vec<(f64, f64)> = growths.collect();
+    assert_eq!(growths.len(), 1);
+    growths[0]
+}
+
+/// Growth that does not promise to keep the function is measured and goes on; interrupted anywhere, it ends with the same bits, under a
+/// learning rate that goes on over the growth step too.
+#[test]
+fn growth_that_changes_the_function_is_told_and_exact() {
+    let root = tempfile::tempdir().unwrap();
+    data(root.path());
+    for (index, (depth, width, moments)) in
+        [(Depth::Interpose, Width::Split, Moments::Grown), (Depth::Random, Width::Zero, Moments::Reset)]
+            .into_iter()
+            .enumerate()
+    {
+        let plan = grown_by(Growth { depth, width, ramp_tokens: 0, moments }, None);
+        let run = |out: &str, stop_after| {
+            run_plan(&plan, &root.path().join(format!("{out}-{index}")), 2, stop_after, calm()).unwrap()
+        };
+        let (whole, events) = run("whole", None);
+        let (logit_diff, loss_jump) = growth_of(&events);
+        assert!(logit_diff > 1e-2 && loss_jump != 0.0, "{logit_diff:e} {loss_jump:e}");
+        for stop_after in [6, 7] {
+            let out = format!("stopped-{stop_after}");
+            run(&out, Some(stop_after));
+            assert_eq!(run(&out, None).0, whole);
+        }
+        let rate_of = |wanted: u64| {
+            let rates = events.iter().filter_map(|event| match event {
+                Event::Step { step, lr, .. } if *step == wanted => Some(*lr),
+                _ => None,
+            });
+            rates.last().unwrap()
+        };
+        assert!(rate_of(7) < rate_of(6) && rate_of(6) < rate_of(3), "the curve goes on");
+    }
 }
 
 /// On the CPU rows are used where the file is mapped; only where shards meet inside a micro-batch they are put together.
@@ -343,59 +402,6 @@ fn a_copied_state_stays_what_it_was() {
     assert!(copy.tensors.iter().zip(&training.tensors).all(|(copy, tensor)| copy.equal(tensor)));
 }
 
-/// In float64, growing every axis alone and all at once changes no logit by more than 1e-12, with weights far from their
-/// initial values so that nothing is small by accident.
-#[test]
-fn growth_preserves_the_function_in_float64() {
-    let old = shape(2, 2, 64);
-    for new in [shape(2, 4, 64), shape(2, 2, 96), shape(5, 2, 64), shape(3, 5, 160)] {
-        let noisy = |tensor: &Tensor| (tensor + Tensor::randn_like(tensor) * 0.2).to_kind(Kind::Double);
-        tch::manual_seed(5);
-        let tensors: Vec<Tensor> = initial_tensors(&old, &mup(), &Seed::root(1)).iter().map(noisy).collect();
-        let state = OptimizerState::new(&tensors);
-        let (grown, _) = grow(&tensors, &state, (&old, &new), &mup(), &Seed::root(2));
-        let tokens = Tensor::randint(VOCABULARY as i64, [3, CONTEXT as i64], (Kind::Int64, Device::Cpu));
-        let logits = |shape, tensors: &[Tensor], masks: Option<&Masks>| {
-            let model = Model::new(shape, mup(), Precision::Float32, tensors);
-            tch::no_grad(|| model.logits(&model.hidden(&tokens, masks, None).unwrap()))
-        };
-        let before = logits(old, &tensors, None);
-        let masked = |c| logits(new, &grown, Some(&Masks::new(&old, &new, c, Device::Cpu)));
-        let difference = |after: Tensor| (after - &before).abs().max().double_value(&[]);
-        let (at_zero, at_half) = (difference(masked(0.0)), difference(masked(0.5)));
-        assert!(at_zero < 1e-12, "{new:?}: {at_zero:e}");
-        assert!(at_half > 1e-3, "{new:?}: the mask must matter, {at_half:e}");
-    }
-}
-
-#[test]
-fn masks_at_one_are_no_masks() {
-    let (old, new) = (shape(2, 2, 64), shape(3, 4, 96));
-    let tensors = initial_tensors(&new, &mup(), &Seed::root(1));
-    let model = Model::new(new, mup(), Precision::Float32, &tensors);
-    let tokens = Tensor::arange(CONTEXT as i64, (Kind::Int64, Device::Cpu)).unsqueeze(0);
-    let plain = model.hidden(&tokens, None, None).unwrap();
-    let masked = model.hidden(&tokens, Some(&Masks::new(&old, &new, 1.0, Device::Cpu)), None).unwrap();
-    assert!((plain - masked).abs().max().double_value(&[]) < 1e-4);
-}
-
-/// Both moments follow the weights: top-left corner kept, zeros elsewhere, and copies start from nothing.
-#[test]
-fn moments_grow_with_the_weights() {
-    let (old, new) = (shape(2, 2, 64), shape(3, 4, 96));
-    let tensors = initial_tensors(&old, &mup(), &Seed::root(1));
-    let ones: Vec<Tensor> = tensors.iter().map(Tensor::ones_like).collect();
-    let state = OptimizerState { step: 7, first: ones.iter().map(Tensor::copy).collect(), second: ones };
-    let (_, grown) = grow(&tensors, &state, (&old, &new), &mup(), &Seed::root(2));
-    assert_eq!(grown.step, 7);
-    for (spec, (first, second)) in parameter_specs(&new).iter().zip(grown.first.iter().zip(&grown.second)) {
-        let n_old: i64 = if spec.name.starts_with("blocks.2.") { 0 } else { spec.size(&old).iter().product() };
-        let ratio = if spec.name.starts_with("final_norm") { 0.5 } else { 1.0 };
-        assert_eq!(first.sum(Kind::Double).double_value(&[]), n_old as f64 * ratio, "{}", spec.name);
-        assert_eq!(second.sum(Kind::Double).double_value(&[]), n_old as f64 * ratio * ratio, "{}", spec.name);
-    }
-}
-
 /// The gradient of the unified objective against finite differences, in float64 on one weight of every tensor.
 #[test]
 fn gradients_are_derivatives() {
@@ -408,10 +414,11 @@ fn gradients_are_derivatives() {
     let (old, new) = (shape(2, 2, 64), shape(3, 3, 96));
     let mut tensors: Vec<Tensor> =
         initial_tensors(&new, &mup(), &Seed::root(1)).iter().map(|tensor| tensor.to_kind(Kind::Double)).collect();
-    for masks in [None, Some((old, 0.5))] {
+    for masks in [None, Some(Masks { from: old, depth: Depth::Stack, value: 0.5 })] {
         let loss = |tensors: &[Tensor], with_gradients| {
-            let mut workers = Workers::new(tensors, (new, mup()), Precision::Float32, Recompute::None, 2);
-            run_batch(&batch, &mut workers, masks, with_gradients).unwrap()
+            let model = (new, mup(), masks.as_ref());
+            let mut workers = Workers::new(tensors, model, Precision::Float32, Recompute::None, 2);
+            run_batch(&batch, &mut workers, with_gradients).unwrap()
         };
         let gradients = loss(&tensors, true).gradients;
         for (index, gradient) in gradients.iter().enumerate() {
@@ -451,19 +458,17 @@ fn generation_is_a_function_of_its_seed_and_greedy_is_the_argmax() {
 #[test]
 fn generation_with_a_cache_is_that_of_whole_passes() {
     let (old, new) = (shape(2, 2, 64), shape(3, 4, 96));
-    for masks in [None, Some(Masks::new(&old, &new, 0.5, Device::Cpu))] {
+    for masks in [None, Some(Masks { from: old, depth: Depth::Stack, value: 0.5 })] {
         let tensors = initial_tensors(&new, &mup(), &Seed::root(1));
-        let model = Model::new(new, mup(), Precision::Float32, &tensors);
+        let model = Model::new(new, mup(), Precision::Float32, &tensors, masks.as_ref());
         let tokens: Vec<i64> = (0..CONTEXT as i64).map(|index| index * index % VOCABULARY as i64).collect();
         let row = Tensor::from_slice(&tokens).unsqueeze(0);
         let logits = |hidden: &Tensor| tch::no_grad(|| model.logits(hidden));
-        let whole = tch::no_grad(|| logits(&model.hidden(&row, masks.as_ref(), None).unwrap()));
+        let whole = tch::no_grad(|| logits(&model.hidden(&row, None).unwrap()));
         for n_first in [1, 5, CONTEXT as i64] {
             let mut cache = model.cache();
             let mut next = |first: i64, len: i64| {
-                tch::no_grad(|| {
-                    logits(&model.hidden_of_next(&row.narrow(1, first, len), masks.as_ref(), &mut cache).unwrap())
-                })
+                tch::no_grad(|| logits(&model.hidden_of_next(&row.narrow(1, first, len), &mut cache).unwrap()))
             };
             let mut parts = vec![next(0, n_first)];
             parts.extend((n_first..CONTEXT as i64).map(|position| next(position, 1)));
@@ -513,7 +518,7 @@ fn logits_of(folder: &Path, model: &Model, with_masks: bool) -> Tensor {
         load_batch(&loader, 0, 1, 1, CONTEXT, Device::Cpu).unwrap().micro_batches[0].inputs();
     let documents = documents.filter(|_| with_masks);
     let tokens = rows.narrow(1, 0, CONTEXT as i64);
-    tch::no_grad(|| model.logits(&model.hidden(&tokens, None, documents.as_ref()).unwrap()))
+    tch::no_grad(|| model.logits(&model.hidden(&tokens, documents.as_ref()).unwrap()))
 }
 
 /// What stands in one document of a row changes not one bit of what the model says of another one; without masks it does.
@@ -521,7 +526,7 @@ fn logits_of(folder: &Path, model: &Model, with_masks: bool) -> Tensor {
 fn documents_of_a_row_do_not_leak_into_each_other() {
     let root = tempfile::tempdir().unwrap();
     let shape = shape(3, 3, 96);
-    let model = Model::new(shape, mup(), Precision::Float32, &initial_tensors(&shape, &mup(), &Seed::root(5)));
+    let model = Model::new(shape, mup(), Precision::Float32, &initial_tensors(&shape, &mup(), &Seed::root(5)), None);
     let before = pack_documents(&root.path().join("before"), None);
     let (masked, unmasked) = (logits_of(&before, &model, true), logits_of(&before, &model, false));
     let borders = [0, CONTEXT / 2, CONTEXT / 2 + CONTEXT / 4, CONTEXT / 2 + CONTEXT / 4 + CONTEXT / 8, CONTEXT];
@@ -538,7 +543,7 @@ fn documents_of_a_row_do_not_leak_into_each_other() {
     }
 }
 
-/// The mean loss and all gradients of a batch, by the kernels of the CPU or by libtorch's operations, which a mask of 1 asks for.
+/// The mean loss and all gradients of a batch, by the kernels of the CPU or by libtorch's operations.
 fn loss_and_gradients(
     batch: &batch::Batch,
     shape: Shape,
@@ -546,9 +551,10 @@ fn loss_and_gradients(
     (precision, recompute): (Precision, Recompute),
     is_fused: bool,
 ) -> (f64, Vec<Tensor>) {
-    let mut workers = Workers::new(tensors, (shape, mup()), precision, recompute, 2);
-    let masks = (!is_fused).then_some((shape, 1.0));
-    let result = run_batch(batch, &mut workers, masks, true).unwrap();
+    let model = Model::new(shape, mup(), precision, tensors, None);
+    let model = if is_fused { model } else { model.plain() };
+    let mut workers = Workers::of(model, tensors, None, (recompute, 2));
+    let result = run_batch(batch, &mut workers, true).unwrap();
     (result.loss, result.gradients.iter().map(Tensor::copy).collect())
 }
 
@@ -604,12 +610,12 @@ fn fused_blocks_are_plain_blocks() {
 fn a_masked_document_is_as_if_it_were_alone() {
     let root = tempfile::tempdir().unwrap();
     let shape = shape(3, 3, 96);
-    let model = Model::new(shape, mup(), Precision::Float32, &initial_tensors(&shape, &mup(), &Seed::root(5)));
+    let model = Model::new(shape, mup(), Precision::Float32, &initial_tensors(&shape, &mup(), &Seed::root(5)), None);
     let folder = pack_documents(&root.path().join("rows"), None);
     let loader = Loader::open(std::slice::from_ref(&folder), &LoaderSettings::of_context(CONTEXT as usize)).unwrap();
     let rows = load_batch(&loader, 0, 1, 1, CONTEXT, Device::Cpu).unwrap().micro_batches[0].inputs().rows;
     let (start, len) = (CONTEXT as i64 / 2, CONTEXT as i64 / 4);
-    let alone = tch::no_grad(|| model.logits(&model.hidden(&rows.narrow(1, start, len), None, None).unwrap()));
+    let alone = tch::no_grad(|| model.logits(&model.hidden(&rows.narrow(1, start, len), None).unwrap()));
     let packed = logits_of(&folder, &model, true).narrow(0, start, len);
     let difference = (alone - packed).abs().max().double_value(&[]);
     assert!(difference < 1e-4, "{difference}");

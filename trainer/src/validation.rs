@@ -10,7 +10,7 @@ use planner::{Precision, Recompute};
 use crate::batch::load_batch;
 use crate::checkpoint::Checkpoint;
 use crate::device::n_workers;
-use crate::gradients::{BatchError, MaskSettings, Workers, run_batch};
+use crate::gradients::{BatchError, Workers, run_batch};
 
 /// Rows of one forward pass when a checkpoint is looked at from outside a run.
 const MICRO_ROWS: u64 = 8;
@@ -49,22 +49,21 @@ pub fn validate_folder(
     let shape = &checkpoint.state.shape;
     let loader = Loader::open(&[folder.to_owned()], &LoaderSettings::of_context(shape.context as usize))?;
     let n_workers = n_workers(checkpoint.device(), n_threads);
-    let model = (*shape, checkpoint.state.mup);
+    let model = (*shape, checkpoint.state.mup, checkpoint.state.masks.as_ref());
     let mut workers = Workers::new(&checkpoint.tensors, model, precision, Recompute::None, n_workers);
-    validate(&loader, &mut workers, checkpoint.mask_settings(), MICRO_ROWS, token_bytes)
+    validate(&loader, &mut workers, MICRO_ROWS, token_bytes)
 }
 
 /// Computes the loss on all rows of `loader`; a row is of one language. `token_bytes[id]` is the length of a token's text.
 pub(crate) fn validate(
     loader: &Loader,
     workers: &mut Workers,
-    masks: MaskSettings,
     micro_rows: u64,
     token_bytes: &[u32],
 ) -> Result<Vec<Validation>, BatchError> {
     let (context, device) = (workers.model().shape().context, workers.model().device());
     let batch = load_batch(loader, 0, loader.n_rows(), micro_rows, context, device)?;
-    let result = run_batch(&batch, workers, masks, false)?;
+    let result = run_batch(&batch, workers, false)?;
     let targets = count_targets(loader, token_bytes)?;
     let by_language = result.loss_by.language.into_iter();
     let validations = by_language.map(|(lang, loss)| {

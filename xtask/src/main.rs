@@ -25,6 +25,7 @@ mod parity;
 mod peers;
 mod setup;
 mod soak;
+mod study;
 #[path = "../../tests/it/tiny.rs"]
 mod tiny;
 
@@ -91,6 +92,17 @@ enum Command {
         #[arg(long)]
         write: bool,
     },
+    /// Train the experiments of the project, going on where they stopped, and write what came out to docs/
+    Study {
+        /// Which: growth
+        #[arg(value_parser = ["growth"])]
+        name: String,
+        /// Only these arms; all, if none is named
+        arms: Vec<String>,
+        /// Only these seeds
+        #[arg(long)]
+        seed: Vec<u64>,
+    },
     /// Install the rivals of a stage in throw-away environments and measure them beside us in one run
     Peers(peers::Arguments),
 }
@@ -129,6 +141,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Equality(arguments) => equality::run(&root, &arguments),
         Command::NearDuplicates => near_duplicates::run(&root),
         Command::Parity { write } => parity::run(&root, write),
+        Command::Study { arms, seed, .. } => study::growth(&root, &arms, &seed),
         Command::Peers(arguments) => peers::run(&root, &arguments),
     }
 }

@@ -74,7 +74,7 @@ fn folders(run: &Run) -> Vec<PathBuf> {
 }
 
 fn takes_over(run: &Run, best: &planner::SearchPoint) -> bool {
-    let (mup, lr) = (run.plan.mup, run.plan.stages[0].learning_rate.peak());
+    let (mup, lr) = (run.plan.mup, run.plan.stages[0].learning_rate.rate.peak());
     (lr, mup.init_std, mup.output_multiplier) == (best.lr, best.init_std, best.output_multiplier)
 }
 

@@ -2,8 +2,8 @@
 
 use corpus::Tally;
 use planner::{
-    Band, Batch, Cost, Growth as Grows, LearningRate, MuP, Operator, Prediction, SearchPoint, Shape, SizedLoss,
-    StageRequest, plan,
+    Band, Batch, Cost, Depth, Growth as Grows, LearningRate, Moments, MuP, Prediction, SearchPoint, Shape, SizedLoss,
+    StageRequest, Width, plan,
 };
 
 use super::checks::{Check, Verdict, checks};
@@ -22,10 +22,23 @@ fn request(name: &str, hidden: u64, grows: bool) -> StageRequest {
     StageRequest {
         name: name.into(),
         tokens: 320,
-        shape: Shape { layers: 1, hidden, heads: hidden / 4, ffn: 4 * hidden, vocabulary: 128, context: CONTEXT },
+        shape: Shape {
+            layers: 1,
+            hidden,
+            heads: hidden / 4,
+            head_size: 4,
+            ffn: 4 * hidden,
+            vocabulary: 128,
+            context: CONTEXT,
+        },
         batch: Batch { rows: 4, micro_rows: 4 },
-        learning_rate: LearningRate::Cosine { peak: 1e-2, end: 1e-3, warmup_tokens: 32 },
-        growth: grows.then_some(Grows { operator: Operator::Masked, ramp_tokens: 64 }),
+        learning_rate: Some(LearningRate::Cosine { peak: 1e-2, end: 1e-3, warmup_tokens: 32 }),
+        growth: grows.then_some(Grows {
+            depth: Depth::Stack,
+            width: Width::Random,
+            ramp_tokens: 64,
+            moments: Moments::Old,
+        }),
     }
 }
 

@@ -1,12 +1,13 @@
 //! `[sweep]` and `[predict]`: the small models that are trained before the large one.
 
+use anyhow::Context;
 use corpus::Count;
 use planner::{
     Batch, LawRequest, LearningRate, RunPlan, Shape, StagePlan, SweepRequest, Trial, law_trials, sweep_trials,
 };
 use serde::Deserialize;
 
-use super::RawShape;
+use super::{RawShape, whole_shape};
 
 /// `[sweep]`: a search over learning rate, standard deviation and output multiplier at one small shape.
 #[derive(Deserialize)]
@@ -66,7 +67,7 @@ impl Sweep {
         let end = schedule.end();
         anyhow::ensure!(end > 0.0 && end <= 1.0, "lr.end_share is {end}; it must be above 0 and not above 1");
         let request = SweepRequest {
-            shape: in_run(shape, run),
+            shape: in_run(shape, run)?,
             tokens: tokens.0,
             batch,
             schedule,
@@ -89,7 +90,7 @@ impl Predict {
         let RawPredict { shape, widths, tokens, seeds, confidence } = raw;
         let is_share = confidence > 0.0 && confidence < 1.0;
         anyhow::ensure!(is_share, "confidence is {confidence}; it must be above 0 and below 1, such as 0.9");
-        let request = LawRequest { shape: in_run(shape, run), widths, tokens: tokens.0, seeds, confidence };
+        let request = LawRequest { shape: in_run(shape, run)?, widths, tokens: tokens.0, seeds, confidence };
         let trials = law_trials(&request, run, validate_every)?;
         Ok(Self { request, trials })
     }
@@ -111,6 +112,7 @@ impl RawRates {
 }
 
 /// A shape with the vocabulary and the context of the run.
-fn in_run(RawShape { layers, hidden, heads, ffn }: RawShape, run: &RunPlan) -> Shape {
-    Shape { layers, hidden, heads, ffn, ..run.stages[0].shape }
+fn in_run(raw: RawShape, run: &RunPlan) -> anyhow::Result<Shape> {
+    let Shape { vocabulary, context, .. } = run.stages[0].shape;
+    whole_shape(raw, (vocabulary, context)).context("shape")
 }

@@ -23,34 +23,41 @@ struct Changes {
 fn coordinates(workers: &Workers, batch: &batch::Batch, factor: f64) -> (Tensor, Tensor) {
     let model = workers.model();
     let tokens = batch.micro_batches[0].inputs().rows.narrow(1, 0, CONTEXT as i64);
-    let hidden = tch::no_grad(|| model.hidden(&tokens, None, None).unwrap());
+    let hidden = tch::no_grad(|| model.hidden(&tokens, None).unwrap());
     (&hidden / factor, tch::no_grad(|| model.logits(&hidden)))
 }
 
 fn changes(loader: &Loader, width: u64, base_width: u64, seed: u64) -> Changes {
-    let shape =
-        Shape { layers: 3, hidden: width, heads: width / 16, ffn: 4 * width, vocabulary: VOCABULARY, context: CONTEXT };
+    let shape = Shape {
+        layers: 3,
+        hidden: width,
+        heads: width / 16,
+        head_size: 16,
+        ffn: 4 * width,
+        vocabulary: VOCABULARY,
+        context: CONTEXT,
+    };
     let mup = MuP { base_width, input_multiplier: 1.0, output_multiplier: 1.0, init_std: INIT_STD };
     let settings = OptimizerSettings { beta1: 0.9, beta2: 0.95, epsilon: 1e-12, weight_decay: 0.1, clip: 1.0 };
     let tensors = initial_tensors(&shape, &mup, &Seed::root(seed));
     let mut state = OptimizerState::new(&tensors);
-    let mut workers = Workers::new(&tensors, (shape, mup), Precision::Float32, Recompute::None, 1);
+    let mut workers = Workers::new(&tensors, (shape, mup, None), Precision::Float32, Recompute::None, 1);
     let batch = load_batch(loader, 0, 16, 16, CONTEXT, Device::Cpu).unwrap();
     let factor = mup.output_multiplier / mup.width_ratio(&shape);
     let before = coordinates(&workers, &batch, factor);
-    let loss_before = run_batch(&batch, &mut workers, None, false).unwrap().loss;
+    let loss_before = run_batch(&batch, &mut workers, false).unwrap().loss;
     for _ in 0..N_STEPS {
-        let result = run_batch(&batch, &mut workers, None, true).unwrap();
+        let result = run_batch(&batch, &mut workers, true).unwrap();
         let norm = gradient_norm(&result.gradients).unwrap();
         update(&tensors, &result.gradients, norm, &mut state, &settings, (&shape, &mup, LEARNING_RATE)).unwrap();
-        workers.refresh(&tensors);
+        workers.refresh(&tensors, None);
     }
     let after = coordinates(&workers, &batch, factor);
     let size = |before: &Tensor, after: &Tensor| (after - before).square().mean(Kind::Double).double_value(&[]).sqrt();
     Changes {
         hidden: size(&before.0, &after.0),
         logits: size(&before.1, &after.1),
-        loss: loss_before - run_batch(&batch, &mut workers, None, false).unwrap().loss,
+        loss: loss_before - run_batch(&batch, &mut workers, false).unwrap().loss,
     }
 }
 

@@ -12,14 +12,14 @@ fn losses(loader: &Loader, n_threads: usize) -> Vec<f64> {
     let schedule = LearningRate::Cosine { peak: 1e-2, end: 1e-3, warmup_tokens: 4 };
     let tensors = initial_tensors(&shape, &mup(), &Seed::root(1));
     let mut state = OptimizerState::new(&tensors);
-    let mut workers = Workers::new(&tensors, (shape, mup()), Precision::Float32, Recompute::None, n_threads);
+    let mut workers = Workers::new(&tensors, (shape, mup(), None), Precision::Float32, Recompute::None, n_threads);
     let step = |step: u64| {
         let batch = load_batch(loader, 8 * step, 8, 2, CONTEXT, Device::Cpu).unwrap();
-        let result = run_batch(&batch, &mut workers, None, true).unwrap();
+        let result = run_batch(&batch, &mut workers, true).unwrap();
         let norm = gradient_norm(&result.gradients).unwrap();
         let scales = (&shape, &mup(), schedule.at(step + 1, N_STEPS));
         update(&tensors, &result.gradients, norm, &mut state, &settings, scales).unwrap();
-        workers.refresh(&tensors);
+        workers.refresh(&tensors, None);
         result.loss
     };
     (0..N_STEPS).map(step).collect()

@@ -10,7 +10,8 @@ const ROW: usize = 13;
 const N_ROWS: u64 = 4;
 const N_STEPS: u64 = 10;
 
-const SHAPE: Shape = Shape { layers: 2, hidden: 16, heads: 4, ffn: 24, vocabulary: 32, context: ROW as u64 - 1 };
+const SHAPE: Shape =
+    Shape { layers: 2, hidden: 16, heads: 4, head_size: 4, ffn: 24, vocabulary: 32, context: ROW as u64 - 1 };
 
 const OPTIMIZER: OptimizerSettings =
     OptimizerSettings { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1, clip: 0.5 };
@@ -102,12 +103,11 @@ fn pack_rows(folder: &Path, case: Case) -> Loader {
 }
 
 /// Logits `(b, t, v)` of a batch.
-fn logits(model: &Model, batch: &batch::Batch, way: Way) -> Tensor {
-    let masks = (!way.is_fused).then(|| Masks::new(&SHAPE, &SHAPE, 1.0, Device::Cpu));
+fn logits(model: &Model, batch: &batch::Batch) -> Tensor {
     let of_micro_batch = |micro: &batch::MicroBatch| {
         let Inputs { rows, documents, .. } = micro.inputs();
         let tokens = rows.narrow(1, 0, SHAPE.context as i64);
-        model.logits(&model.hidden(&tokens, masks.as_ref(), documents.as_ref()).unwrap())
+        model.logits(&model.hidden(&tokens, documents.as_ref()).unwrap())
     };
     let parts: Vec<Tensor> = tch::no_grad(|| batch.micro_batches.iter().map(of_micro_batch).collect());
     Tensor::cat(&parts, 0).view([N_ROWS as i64, SHAPE.context as i64, SHAPE.vocabulary as i64])
@@ -123,20 +123,22 @@ fn compute(loader: &Loader, case: Case, way: Way) -> Vec<(String, Tensor)> {
     let schedule = LearningRate::Cosine { peak: 4e-4, end: 6e-6, warmup_tokens: 4 };
     let (tensors, mup) = (weights(way.kind), case.mup());
     let mut state = OptimizerState::new(&tensors);
-    let mut workers = Workers::new(&tensors, (SHAPE, mup), Precision::Float32, Recompute::None, 2);
+    let model = Model::new(SHAPE, mup, Precision::Float32, &tensors, None);
+    let model = if way.is_fused { model } else { model.plain() };
+    let mut workers = Workers::of(model, &tensors, None, (Recompute::None, 2));
     let mut found = Vec::new();
     for step in 0..N_STEPS {
         let batch = load_batch(loader, step * N_ROWS, N_ROWS, 2, SHAPE.context, Device::Cpu).unwrap();
-        let result = run_batch(&batch, &mut workers, (!way.is_fused).then_some((SHAPE, 1.0)), true).unwrap();
+        let result = run_batch(&batch, &mut workers, true).unwrap();
         if step == 0 {
-            found.push(("logits".to_owned(), logits(workers.model(), &batch, way)));
+            found.push(("logits".to_owned(), logits(workers.model(), &batch)));
             found.push(("loss".to_owned(), Tensor::from_slice(&[result.loss])));
             found.extend(named("gradient", &result.gradients));
         }
         let norm = gradient_norm(&result.gradients).unwrap();
         let scales = (&SHAPE, &mup, schedule.at(step + 1, N_STEPS));
         update(&tensors, &result.gradients, norm, &mut state, &OPTIMIZER, scales).unwrap();
-        workers.refresh(&tensors);
+        workers.refresh(&tensors, None);
     }
     found.extend(named("after", &tensors));
     found

@@ -1,0 +1,138 @@
+//! `cargo xtask study growth`: the same model from scratch and grown in many ways, on real text, at equal tokens and at equal FLOPs.
+//!
+//! Data are made once for every seed, from `demo-corpus/`; every arm reads the same rows in the same order. Two trainings run side by side, on
+//! one thread each. What is done is not done again, and what was interrupted goes on, so the study may be stopped at any time.
+
+mod arms;
+mod outcome;
+mod picture;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command as Process, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use serde_json::json;
+
+use self::arms::{Training, trainings};
+
+/// Trainings side by side.
+const AT_ONCE: usize = 2;
+
+/// The run file of the data; its seed is replaced by that of the study.
+const DATA: &str = "configs/study-growth.toml";
+
+/// Trains what is not trained yet, and writes results and pictures of all that is.
+pub(crate) fn growth(root: &Path, arms: &[String], seeds: &[u64]) -> anyhow::Result<()> {
+    crate::cargo(root, &["build", "--workspace", "--bin", "moso"])?;
+    crate::cargo(root, &["build", "--workspace", "--example", "study"])?;
+    let debug = crate::target_folder(root)?.join("debug");
+    let folder = root.join("out/study");
+    fs::create_dir_all(&folder)?;
+    // Copies: a build meanwhile must not change what is measured.
+    let copied = |name: &str, program: &str| {
+        let (program, copy) = (debug.join(program), folder.join(name));
+        fs::copy(&program, &copy).with_context(|| format!("cannot copy {}", program.display())).map(|_| copy)
+    };
+    let (moso, study) = (copied("moso", "moso")?, copied("study", "examples/study")?);
+    let all = trainings();
+    let wanted = |training: &&Training| {
+        let is_named = arms.is_empty() || arms.iter().any(|name| *name == training.arm);
+        is_named && (seeds.is_empty() || seeds.contains(&training.seed))
+    };
+    let wanted: Vec<&Training> = all.iter().filter(wanted).collect();
+    let with_data: BTreeSet<u64> = wanted.iter().map(|training| training.seed).collect();
+    for seed in with_data {
+        make_data(root, &moso, &folder, seed)?;
+    }
+    train_all(&study, &folder, wanted)?;
+    outcome::write(root, &folder, &all)
+}
+
+/// Rows for one seed: another split of the words into tokens would be another study, so the tokenizer is that of the first seed.
+fn make_data(root: &Path, moso: &Path, folder: &Path, seed: u64) -> anyhow::Result<()> {
+    let out = folder.join(format!("data-{seed}"));
+    if out.join("packed/study/manifest.json").is_file() {
+        return Ok(());
+    }
+    let run = folder.join(format!("data-{seed}.toml"));
+    let text = fs::read_to_string(root.join(DATA))?.replace("seed = 1\n", &format!("seed = {seed}\n"));
+    fs::write(&run, text.replace("../demo-corpus", &root.join("demo-corpus").display().to_string()))?;
+    for stage in ["ingest", "tokenizer", "tokenize", "mix"] {
+        let done = Process::new(moso).args([stage]).arg(&run).arg("--out").arg(&out).status()?;
+        ensure!(done.success(), "moso {stage} failed for {}", run.display());
+    }
+    Ok(())
+}
+
+struct Running<'a> {
+    training: &'a Training,
+    process: Child,
+    begun: Instant,
+}
+
+fn train_all(program: &Path, folder: &Path, wanted: Vec<&Training>) -> anyhow::Result<()> {
+    let mut waiting: VecDeque<&Training> =
+        wanted.into_iter().filter(|training| !is_done(&training.folder(folder))).collect();
+    let (n_all, mut n_done) = (waiting.len(), 0);
+    let (mut flops_left, start) = (waiting.iter().map(|training| training.flops()).sum::<f64>(), Instant::now());
+    let flops_all = flops_left;
+    let mut running: Vec<Running<'_>> = Vec::new();
+    while !waiting.is_empty() || !running.is_empty() {
+        while running.len() < AT_ONCE {
+            let Some(training) = waiting.pop_front() else { break };
+            running.push(Running { training, process: begin(program, folder, training)?, begun: Instant::now() });
+        }
+        std::thread::sleep(Duration::from_millis(200));
+        let mut index = 0;
+        while index < running.len() {
+            let Some(status) = running[index].process.try_wait()? else {
+                index += 1;
+                continue;
+            };
+            let Running { training, begun, .. } = running.swap_remove(index);
+            if !status.success() {
+                running.iter_mut().for_each(|other| drop(other.process.kill()));
+                bail!(
+                    "{} ended with {status}: see {}",
+                    training.name(),
+                    training.folder(folder).join("stderr").display()
+                );
+            }
+            n_done += 1;
+            flops_left -= training.flops();
+            let left = start.elapsed().as_secs_f64() * flops_left / (flops_all - flops_left).max(1.0) / 60.0;
+            println!(
+                "{n_done} of {n_all}: {} in {:.0} s, about {left:.0} minutes left",
+                training.name(),
+                begun.elapsed().as_secs_f64()
+            );
+        }
+    }
+    Ok(())
+}
+
+fn is_done(out: &Path) -> bool {
+    out.join("checkpoints/manifest.json").is_file()
+}
+
+fn begin(program: &Path, folder: &Path, training: &Training) -> anyhow::Result<Child> {
+    let out = training.folder(folder);
+    fs::create_dir_all(&out)?;
+    let data = folder.join(format!("data-{}", training.seed));
+    let mut arm = training.to_json();
+    arm["out"] = json!(out);
+    arm["packed"] = json!(data.join("packed/study"));
+    arm["validation"] = json!(data.join("packed/validation"));
+    let path = out.join("arm.json");
+    fs::write(&path, serde_json::to_string_pretty(&arm)?)?;
+    let stderr = fs::File::create(out.join("stderr"))?;
+    Ok(Process::new(program).arg(path).stdin(Stdio::null()).stderr(stderr).spawn()?)
+}
+
+/// Where the results of a training lie.
+fn log_of(folder: &Path, training: &Training) -> PathBuf {
+    training.folder(folder).join("metrics.jsonl")
+}

@@ -1,0 +1,236 @@
+//! The trainings of the study of growth.
+
+use std::path::{Path, PathBuf};
+
+use planner::{
+    Batch, Depth, Growth, LearningRate, Moments, MuP, OptimizerSettings, Shape, SpikePolicy, Stability, StageRequest,
+    Width,
+};
+use serde_json::{Value, json};
+
+const CONTEXT: u64 = 128;
+const BATCH: Batch = Batch { rows: 16, micro_rows: 8 };
+const BATCH_TOKENS: u64 = BATCH.rows * CONTEXT;
+
+/// Steps of the large model from scratch: 4.2 M tokens.
+const STEPS: u64 = 2048;
+
+/// Steps between validations.
+const VALIDATE_EVERY: u64 = 128;
+
+const SEEDS: [u64; 3] = [1, 2, 3];
+
+const PEAK: f64 = 8e-3;
+
+/// Share of the tokens that the small models see before the last growth step.
+const SMALL_SHARE: f64 = 0.6;
+
+/// Of a grown stage: masks rise over a tenth, the learning rate over a twentieth.
+const RAMP: u64 = 10;
+const WARM_UP: u64 = 20;
+
+const LARGE: Shape = shape(6, 64);
+/// A third of the blocks: 40 % of the FLOPs.
+const SHALLOW: Shape = shape(2, 64);
+const HALF_DEEP: Shape = shape(4, 64);
+/// Half of the blocks and half of the width: 19 % of the FLOPs.
+const NARROW: Shape = shape(3, 32);
+const WIDENED: Shape = shape(3, 64);
+
+const fn shape(layers: u64, hidden: u64) -> Shape {
+    let head_size = 16;
+    Shape { layers, hidden, heads: hidden / head_size, head_size, ffn: 4 * hidden, vocabulary: 640, context: CONTEXT }
+}
+
+/// How long an arm is trained, measured by the large model from scratch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Budget {
+    EqualFlops,
+    /// As many FLOPs as half of them.
+    HalfFlops,
+    EqualTokens,
+}
+
+impl Budget {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::EqualFlops => "equal-flops",
+            Self::HalfFlops => "half-flops",
+            Self::EqualTokens => "equal-tokens",
+        }
+    }
+}
+
+/// What the learning rate does at a growth step.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rate {
+    /// A short warm-up, then a cosine of its own from the peak.
+    Rewarm,
+    /// The same without the warm-up.
+    Rewind,
+    /// One cosine over all stages.
+    Inherit,
+}
+
+/// One training.
+pub(super) struct Training {
+    pub(super) arm: &'static str,
+    pub(super) budget: Budget,
+    pub(super) seed: u64,
+    pub(super) stages: Vec<StageRequest>,
+}
+
+impl Training {
+    pub(super) fn name(&self) -> String {
+        format!("{}-{}-{}", self.arm, self.budget.name(), self.seed)
+    }
+
+    pub(super) fn folder(&self, study: &Path) -> PathBuf {
+        study.join("arms").join(self.name())
+    }
+
+    /// FLOPs after so many tokens.
+    pub(super) fn flops_after(&self, mut tokens: u64) -> f64 {
+        let mut flops = 0.0;
+        for stage in &self.stages {
+            let of_stage = tokens.min(stage.tokens);
+            flops += (of_stage * stage.shape.flops_per_token()) as f64;
+            tokens -= of_stage;
+        }
+        flops
+    }
+
+    pub(super) fn flops(&self) -> f64 {
+        self.flops_after(u64::MAX)
+    }
+
+    pub(super) fn tokens(&self) -> u64 {
+        self.stages.iter().map(|stage| stage.tokens).sum()
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        json!({
+            "seed": self.seed,
+            "stages": self.stages,
+            "mup": MuP { base_width: LARGE.hidden, input_multiplier: 1.0, output_multiplier: 1.0, init_std: 0.04 },
+            "optimizer": OptimizerSettings { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1, clip: 1.0 },
+            "stability": Stability {
+                window: 128,
+                loss_sigma: 20.0,
+                norm_sigma: 100.0,
+                policy: SpikePolicy::Stop,
+                skips_max: 0,
+                step_seconds_max: 600.0,
+            },
+            "validate_every": VALIDATE_EVERY,
+            "checkpoint_every": 512,
+        })
+    }
+}
+
+/// FLOPs of the large model from scratch.
+pub(super) fn scratch_flops() -> f64 {
+    (STEPS * BATCH_TOKENS * LARGE.flops_per_token()) as f64
+}
+
+/// One way to the large model, or another model beside it.
+struct Arm {
+    name: &'static str,
+    /// The last growth is into `LARGE`.
+    shapes: &'static [Shape],
+    growths: &'static [Growth],
+    rate: Rate,
+    budgets: &'static [Budget],
+}
+
+const BOTH: &[Budget] = &[Budget::EqualTokens, Budget::EqualFlops];
+const FLOPS: &[Budget] = &[Budget::EqualFlops];
+
+const fn growth(depth: Depth, width: Width, is_masked: bool, moments: Moments) -> Growth {
+    // The length of the ramp is set when that of the stage is known.
+    Growth { depth, width, ramp_tokens: is_masked as u64, moments }
+}
+
+const fn plain(depth: Depth) -> Growth {
+    growth(depth, Width::Random, false, Moments::Grown)
+}
+
+const MASKED: Growth = growth(Depth::Stack, Width::Random, true, Moments::Old);
+const STACK: Growth = plain(Depth::Stack);
+
+const fn arm(
+    name: &'static str,
+    shapes: &'static [Shape],
+    growths: &'static [Growth],
+    budgets: &'static [Budget],
+) -> Arm {
+    Arm { name, shapes, growths, rate: Rate::Rewarm, budgets }
+}
+
+const ARMS: [Arm; 17] = [
+    arm("scratch", &[LARGE], &[], &[Budget::HalfFlops, Budget::EqualFlops]),
+    arm("small-shallow", &[SHALLOW], &[], FLOPS),
+    arm("small-narrow", &[NARROW], &[], FLOPS),
+    arm("depth-stack", &[SHALLOW, LARGE], &[STACK], BOTH),
+    arm("depth-interpose", &[SHALLOW, LARGE], &[plain(Depth::Interpose)], BOTH),
+    arm("depth-zero", &[SHALLOW, LARGE], &[plain(Depth::Zero)], BOTH),
+    arm("depth-masked", &[SHALLOW, LARGE], &[MASKED], BOTH),
+    arm("both-masked", &[NARROW, LARGE], &[MASKED], BOTH),
+    arm("both-zero", &[NARROW, LARGE], &[growth(Depth::Zero, Width::Zero, true, Moments::Old)], BOTH),
+    arm("both-split", &[NARROW, LARGE], &[growth(Depth::Stack, Width::Split, false, Moments::Grown)], BOTH),
+    arm("three-stack", &[SHALLOW, HALF_DEEP, LARGE], &[STACK, STACK], BOTH),
+    arm("three-masked", &[NARROW, WIDENED, LARGE], &[MASKED, MASKED], BOTH),
+    arm("stack-old-moments", &[SHALLOW, LARGE], &[growth(Depth::Stack, Width::Random, false, Moments::Old)], FLOPS),
+    arm("stack-reset-moments", &[SHALLOW, LARGE], &[growth(Depth::Stack, Width::Random, false, Moments::Reset)], FLOPS),
+    Arm { rate: Rate::Rewind, ..arm("stack-rewind", &[SHALLOW, LARGE], &[STACK], FLOPS) },
+    Arm { rate: Rate::Inherit, ..arm("stack-inherit", &[SHALLOW, LARGE], &[STACK], FLOPS) },
+    Arm { rate: Rate::Inherit, ..arm("masked-inherit", &[NARROW, LARGE], &[MASKED], FLOPS) },
+];
+
+/// All trainings, one seed after the other.
+pub(super) fn trainings() -> Vec<Training> {
+    let of_arm = |seed: u64, arm: &Arm| {
+        let training = |&budget: &Budget| Training { arm: arm.name, budget, seed, stages: stages(arm, budget) };
+        arm.budgets.iter().map(training).collect::<Vec<_>>()
+    };
+    SEEDS.into_iter().flat_map(|seed| ARMS.iter().flat_map(move |arm| of_arm(seed, arm))).collect()
+}
+
+fn stages(arm: &Arm, budget: Budget) -> Vec<StageRequest> {
+    let n_small = arm.shapes.len() - 1;
+    let share = |index: usize| match n_small {
+        0 => 1.0,
+        _ if index < n_small => SMALL_SHARE / n_small as f64,
+        _ => 1.0 - SMALL_SHARE,
+    };
+    let flops_of_token: f64 =
+        arm.shapes.iter().enumerate().map(|(index, shape)| share(index) * shape.flops_per_token() as f64).sum();
+    let steps = match budget {
+        Budget::EqualTokens => STEPS as f64,
+        Budget::EqualFlops => scratch_flops() / flops_of_token / BATCH_TOKENS as f64,
+        Budget::HalfFlops => scratch_flops() / flops_of_token / BATCH_TOKENS as f64 / 2.0,
+    };
+    let stage = |(index, shape): (usize, &Shape)| {
+        let tokens = (steps * share(index)).round() as u64 * BATCH_TOKENS;
+        let growth = index.checked_sub(1).map(|before| {
+            let growth = arm.growths[before];
+            Growth { ramp_tokens: growth.ramp_tokens * (tokens / RAMP), ..growth }
+        });
+        let is_last = index == n_small;
+        let learning_rate = match arm.rate {
+            Rate::Inherit if index > 0 => None,
+            // One curve for all stages ends where all end.
+            Rate::Inherit => Some(cosine(PEAK, PEAK / 10.0, tokens / WARM_UP)),
+            Rate::Rewind if index > 0 => Some(cosine(PEAK, if is_last { PEAK / 10.0 } else { PEAK / 2.0 }, 0)),
+            Rate::Rewarm | Rate::Rewind => {
+                Some(cosine(PEAK, if is_last { PEAK / 10.0 } else { PEAK / 2.0 }, tokens / WARM_UP))
+            }
+        };
+        StageRequest { name: format!("stage-{index}"), tokens, shape: *shape, batch: BATCH, learning_rate, growth }
+    };
+    arm.shapes.iter().enumerate().map(stage).collect()
+}
+
+fn cosine(peak: f64, end: f64, warmup_tokens: u64) -> LearningRate {
+    LearningRate::Cosine { peak, end, warmup_tokens }
+}
