@@ -3,6 +3,8 @@
 
 mod bad_input;
 mod determinism;
+#[cfg(feature = "torch")]
+mod growth;
 mod harness;
 mod ingest;
 mod instructions;

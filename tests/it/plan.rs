@@ -40,7 +40,18 @@ fn what_is_wrong_with_a_run_file_is_said_with_its_line() {
     );
     check("ramp = 10_240", "ramp = 20_480", &["stage medium: the mask ramp takes 20480 tokens"]);
     check("clip = 1.0", "clip = 0.0", &["optimizer.clip is 0; it must be above 0"]);
-    check("ramp = 10_240", "ramp = 0", &["stage medium: the growth ramp must be at least 1"]);
+    check(
+        "hidden = 48",
+        "head_size = 16, hidden = 50",
+        &["stage medium: hidden 50 is no multiple of the head size 16"],
+    );
+    check("layers = 3, hidden", "layers = 1, hidden", &["stage medium: layers shrinks; a model can only grow"]);
+    check("ramp = 10_240", "ramp = 0, operator = \"x\"", &["unknown field `operator`", "moments"]);
+    check(
+        "width = \"random\"",
+        "width = \"split\"",
+        &["stage medium: width = \"split\" keeps the function", "ramp = 0"],
+    );
     check(
         "decay = 5_120",
         "decay = 20_000",
