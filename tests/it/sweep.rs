@@ -211,7 +211,7 @@ fn what_is_wrong_with_a_search_is_said() {
     };
     check("peaks = [1e-3, 1e-2]", "peaks = []", &["[sweep]", "lr.peaks must name at least one value"]);
     check("end_share = 0.1", "end_share = 1.5", &["[sweep]", "lr.end_share is 1.5"]);
-    check("tokens = 10_240\nbatch", "tokens = \"1M\"\nbatch", &["[sweep]", "the whole run has 71680"]);
+    check("tokens = 15_360\nbatch", "tokens = \"1M\"\nbatch", &["[sweep]", "the whole run has 71680"]);
     check("widths = [16,", "widths = [24,", &["[predict]", "width 24 is no multiple of the head size 16"]);
     check("tokens = 51_200", "tokens = 51_100", &["[predict]", "no loss is measured"]);
     check("confidence = 0.9", "confidence = 1.0", &["[predict]", "confidence is 1"]);
