@@ -14,6 +14,7 @@ mod grow;
 mod inspect;
 #[cfg(feature = "torch")]
 mod model;
+mod plan;
 mod preview;
 mod progress;
 mod report;
@@ -102,6 +103,7 @@ fn run(command: Command) -> Result<(), Failure> {
             say!("{}", explain::explain(&Run::read(&run)?).trim_end());
             Ok(())
         }
+        Command::Plan(arguments) => plan::plan(&arguments),
         Command::Inspect { path, rows, rule, lang, source } => {
             inspect::inspect(&path, rows, &inspect::Filter { rule, lang, source })
         }
@@ -136,6 +138,9 @@ fn take_down(arguments: &args::TakedownArguments) -> Result<(), Failure> {
 fn run_stages(arguments: &RunArguments, wanted: impl Fn(Stage) -> bool) -> Result<(), Failure> {
     let n_threads = start_threads(arguments)?;
     let run = Run::read(&arguments.run)?;
+    if wanted(Stage::Train) {
+        run.check_one_process().map_err(Failure::run_file)?;
+    }
     // Hours of other stages may come before the first that needs it.
     #[cfg(feature = "torch")]
     model::open_device(arguments.device)?;

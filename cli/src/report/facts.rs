@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use corpus::Tally;
-use planner::{Cost, RunPlan, StagePlan};
+use planner::{Cost, Forecast, RunPlan, StagePlan};
 use serde::{Deserialize, Deserializer};
 
 /// A finished run.
@@ -18,6 +18,8 @@ pub(crate) struct Facts {
     pub(crate) run_hash: String,
     pub(crate) plan: RunPlan,
     pub(crate) cost: Cost,
+    /// What the planner makes of it, or why it cannot.
+    pub(crate) forecast: Result<Forecast, String>,
     pub(crate) corpus: Corpus,
     /// Stages in training order.
     pub(crate) packed: Vec<Packed>,

@@ -41,6 +41,7 @@ pub(super) fn read(run: &Run, out: &Path, parents: &[Parent]) -> Result<Facts, F
         run_hash: hash_bytes(run.resolved().to_string().as_bytes()),
         plan: run.plan.clone(),
         cost: run.report.cost,
+        forecast: crate::plan::for_report(run, out).map_err(|error| format!("{error:#}")),
         corpus: corpus(run, out)?,
         packed: run.plan.stages.iter().map(|stage| packed(out, &stage.name)).collect::<Result<_, _>>()?,
         held_out: run.eval.held_out.0,
@@ -93,7 +94,8 @@ fn packed(out: &Path, stage: &str) -> Result<Packed, Failure> {
     Ok(Packed { stage: stage.to_owned(), context, n_rows, n_padding, groups })
 }
 
-fn log(path: &Path) -> Result<Log, Failure> {
+/// `metrics.jsonl`; empty where there is none.
+pub(crate) fn log(path: &Path) -> Result<Log, Failure> {
     let mut log = Log::default();
     let context = |index: usize| format!("{} line {}", path.display(), index + 1);
     let file = match fs::File::open(path) {

@@ -1,7 +1,10 @@
 //! Pages from made-up facts: what is escaped, what passes, and that nothing missing breaks the page.
 
 use corpus::Tally;
-use planner::{Batch, Cost, Depth, Growth as Grows, LearningRate, Moments, MuP, Shape, StageRequest, Width, plan};
+use planner::{
+    Batch, Cost, Depth, Growth as Grows, Hardware, Layout, LearningRate, Moments, MuP, Precision, Recompute, Resources,
+    RunPlan, Shape, StageRequest, Width, forecast, plan,
+};
 
 use super::checks::{Check, Verdict, checks};
 use super::facts::{
@@ -124,12 +127,14 @@ fn corpus() -> Corpus {
 /// A run in which everything holds.
 fn facts() -> Facts {
     let mup = MuP { base_width: 8, input_multiplier: 1.0, output_multiplier: 1.0, init_std: 0.02 };
+    let plan = plan(&[request("a", 8, false), request("b", 16, true)], mup).unwrap();
     Facts {
         title: "<title> & \"more\"".into(),
         name: "tiny".into(),
         seed: 7,
         run_hash: "0123456789abcdef".into(),
-        plan: plan(&[request("a", 8, false), request("b", 16, true)], mup).unwrap(),
+        forecast: Ok(planned(&plan)),
+        plan,
         cost: Cost { usd_per_hour: 3.6, watts: 1000.0 },
         corpus: corpus(),
         packed: vec![packed("a"), packed("b")],
@@ -144,9 +149,24 @@ fn facts() -> Facts {
     }
 }
 
+fn planned(plan: &RunPlan) -> planner::Forecast {
+    let resources = Resources {
+        device: Hardware::built_in().find("cpu").unwrap().clone(),
+        n_devices: 1,
+        precision: Precision::Float32,
+        recompute: Recompute::None,
+        usd_per_device_hour: 3.6,
+        kg_co2e_per_kwh: None,
+        power_usage_effectiveness: 1.0,
+        speeds: std::collections::BTreeMap::new(),
+    };
+    forecast(plan, &[Layout::ONE; 2], &resources).unwrap()
+}
+
 /// Everything optional is gone.
 fn bare() -> Facts {
     let mut facts = facts();
+    facts.forecast = Err("no <GPU>".to_owned());
     (facts.log, facts.eval, facts.corpus) = (Log::default(), Evaluation::default(), Corpus::default());
     (facts.packed, facts.folders) = (Vec::new(), Vec::new());
     facts
@@ -257,6 +277,7 @@ fn the_page_has_every_section_and_needs_nothing_from_outside() {
 #[test]
 fn what_is_missing_is_said() {
     let html = page::page(&bare());
+    assert!(html.contains("The run cannot be planned: no &lt;GPU&gt;."));
     for expected in ["No growth took place", "No step was logged", "was not evaluated", "No samples were drawn"] {
         assert!(html.contains(expected), "{expected}");
     }
@@ -284,6 +305,29 @@ fn spikes_are_listed_with_their_reasons() {
     ] {
         assert!(html.contains(expected), "{expected}");
     }
+}
+
+/// Stages in time, money over tokens and memory by kind: as wide as they are large.
+#[test]
+fn the_plan_is_drawn_to_scale() {
+    let facts = facts();
+    let html = page::page(&facts);
+    let section = &html[html.find("<section id=\"plan\">").unwrap()..];
+    let section = &section[..section.find("</section>").unwrap()];
+    for name in
+        ["Time of the stages: growing", "Time of the stages: from scratch", "Money over tokens", "Memory of a stage: b"]
+    {
+        assert!(section.contains(name), "{name}");
+    }
+    let forecast = facts.forecast.as_ref().unwrap();
+    let width = |label: &str| -> f64 {
+        let bar = &section[section.find(label).unwrap()..];
+        let bar = &bar[..bar.find("</div>").unwrap()];
+        bar.split("width:").skip(1).map(|part| part[..part.find('%').unwrap()].parse::<f64>().unwrap()).sum()
+    };
+    assert!((width("Time of the stages: from scratch") - 100.0).abs() < 0.05);
+    assert!((width("Time of the stages: growing") / 100.0 - (1.0 - forecast.saving)).abs() < 0.001);
+    assert!((width("Memory of a stage: b") - 100.0).abs() < 0.05);
 }
 
 #[test]
