@@ -15,13 +15,17 @@ mod inspect;
 #[cfg(feature = "torch")]
 mod model;
 mod plan;
+mod prediction;
 mod preview;
 mod progress;
 mod report;
 mod run_file;
 mod stages;
+mod sweep;
 mod takedown;
 mod trace;
+#[cfg(feature = "torch")]
+mod trials;
 
 use std::io::Write;
 use std::panic::AssertUnwindSafe;
@@ -96,6 +100,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Tokenizer(run) => run_stages(&run, |stage| stage == Stage::Tokenizer),
         Command::Tokenize(run) => run_stages(&run, |stage| stage == Stage::Tokenize),
         Command::Mix(run) => run_stages(&run, |stage| stage == Stage::Mix),
+        Command::Sweep(run) => in_folder(&run, sweep::sweep),
+        Command::Predict(run) => in_folder(&run, prediction::predict),
         Command::Train(run) => run_stages(&run, |stage| stage == Stage::Train),
         Command::Eval(run) => run_stages(&run, |stage| stage == Stage::Eval),
         Command::Report(run) => run_stages(&run, |stage| stage == Stage::Report),
@@ -136,6 +142,13 @@ fn take_down(arguments: &args::TakedownArguments) -> Result<(), Failure> {
 }
 
 fn run_stages(arguments: &RunArguments, wanted: impl Fn(Stage) -> bool) -> Result<(), Failure> {
+    in_folder(arguments, |stages| {
+        Stage::ALL.into_iter().filter(|&stage| wanted(stage)).try_for_each(|stage| stages.run(stage))
+    })
+}
+
+/// Does some work in the folder of a run, and keeps every other process out of it meanwhile.
+fn in_folder(arguments: &RunArguments, work: impl FnOnce(&Stages<'_>) -> Result<(), Failure>) -> Result<(), Failure> {
     let n_threads = start_threads(arguments)?;
     let run = Run::read(&arguments.run)?;
     if wanted(Stage::Train) {
@@ -146,11 +159,7 @@ fn run_stages(arguments: &RunArguments, wanted: impl Fn(Stage) -> bool) -> Resul
     model::open_device(arguments.device)?;
     let out = arguments.out.clone().unwrap_or_else(|| run.default_out());
     let console = Console::new(arguments.json);
-    let stages = Stages::new(&run, &out, n_threads, arguments.device, &console, &STOP)?;
-    for stage in Stage::ALL.into_iter().filter(|&stage| wanted(stage)) {
-        stages.run(stage)?;
-    }
-    Ok(())
+    work(&Stages::new(&run, &out, n_threads, arguments.device, &console, &STOP)?)
 }
 
 /// Starts as many threads as the command line asks for.

@@ -3,6 +3,7 @@
 mod corpus;
 mod plan;
 mod results;
+mod search;
 mod training;
 
 use std::fmt::Write;
@@ -21,6 +22,7 @@ pub(super) const SECTIONS: [Section; 10] = [
     ("holds", "What must hold", must_hold),
     ("corpus", "The corpus", corpus::corpus),
     ("mix", "The mix", corpus::mix),
+    ("search", "Search and prediction", search::search),
     ("training", "Training", training::training),
     ("growth", "Growth", training::growth),
     ("cost", "What it cost", training::cost),
