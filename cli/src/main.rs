@@ -100,8 +100,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Tokenizer(run) => run_stages(&run, |stage| stage == Stage::Tokenizer),
         Command::Tokenize(run) => run_stages(&run, |stage| stage == Stage::Tokenize),
         Command::Mix(run) => run_stages(&run, |stage| stage == Stage::Mix),
-        Command::Sweep(run) => in_folder(&run, sweep::sweep),
-        Command::Predict(run) => in_folder(&run, prediction::predict),
+        Command::Sweep(run) => in_folder(&run, false, sweep::sweep),
+        Command::Predict(run) => in_folder(&run, false, prediction::predict),
         Command::Train(run) => run_stages(&run, |stage| stage == Stage::Train),
         Command::Eval(run) => run_stages(&run, |stage| stage == Stage::Eval),
         Command::Report(run) => run_stages(&run, |stage| stage == Stage::Report),
@@ -142,16 +142,21 @@ fn take_down(arguments: &args::TakedownArguments) -> Result<(), Failure> {
 }
 
 fn run_stages(arguments: &RunArguments, wanted: impl Fn(Stage) -> bool) -> Result<(), Failure> {
-    in_folder(arguments, |stages| {
+    let trains = wanted(Stage::Train);
+    in_folder(arguments, trains, |stages| {
         Stage::ALL.into_iter().filter(|&stage| wanted(stage)).try_for_each(|stage| stages.run(stage))
     })
 }
 
-/// Does some work in the folder of a run, and keeps every other process out of it meanwhile.
-fn in_folder(arguments: &RunArguments, work: impl FnOnce(&Stages<'_>) -> Result<(), Failure>) -> Result<(), Failure> {
+/// Does some work in the folder of a run, and keeps every other process out of it meanwhile. `trains`: the stages, in the layouts of the run file.
+fn in_folder(
+    arguments: &RunArguments,
+    trains: bool,
+    work: impl FnOnce(&Stages<'_>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let n_threads = start_threads(arguments)?;
     let run = Run::read(&arguments.run)?;
-    if wanted(Stage::Train) {
+    if trains {
         run.check_one_process().map_err(Failure::run_file)?;
     }
     // Hours of other stages may come before the first that needs it.

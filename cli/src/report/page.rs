@@ -18,7 +18,7 @@ const STYLE: &str = include_str!("style.css");
 type Section = (&'static str, &'static str, fn(&Facts) -> String);
 
 /// Everything below the summary, in reading order.
-pub(super) const SECTIONS: [Section; 10] = [
+pub(super) const SECTIONS: [Section; 11] = [
     ("holds", "What must hold", must_hold),
     ("corpus", "The corpus", corpus::corpus),
     ("mix", "The mix", corpus::mix),
