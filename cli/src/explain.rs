@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use corpus::Count;
-use planner::{Curve, LearningRate, Moments, SpikePolicy, Stability, StagePlan, Trial};
+use planner::{Curve, Layout, LearningRate, Moments, SpikePolicy, Stability, StagePlan, Trial};
 
 use crate::run_file::Run;
 
@@ -20,7 +20,16 @@ pub(crate) fn explain(run: &Run) -> String {
     let _ = writeln!(text, "  held out by document: {share} %, packed/validation has {rows} rows of each language");
     text.push_str(&mixer::explain(&run.mixes, run.context()));
     text.push_str("\ntrain\n");
-    run.plan.stages.iter().for_each(|stage| explain_stage(&mut text, run, stage));
+    for (stage, layout) in run.plan.stages.iter().zip(&run.layouts) {
+        explain_stage(&mut text, run, stage);
+        if *layout != Layout::ONE {
+            let _ = writeln!(
+                text,
+                "    layout     {layout}: {} devices; planned only, this version trains in one process",
+                layout.n_devices()
+            );
+        }
+    }
     explain_settings(&mut text, run);
     explain_trials(&mut text, run);
     explain_eval(&mut text, run);

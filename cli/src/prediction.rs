@@ -23,7 +23,7 @@ const PREDICT: &str = "predict.json";
 /// What was predicted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Forecast {
+pub(crate) struct PredictedLosses {
     /// Probability with which the bands hold.
     pub(crate) confidence: f64,
     /// By place, in the order of the run.
@@ -55,7 +55,7 @@ pub(crate) struct Law {
 }
 
 /// The prediction in the folder of a run.
-pub(crate) fn read_forecast(out: &std::path::Path) -> Result<Option<Forecast>, Failure> {
+pub(crate) fn read_predicted(out: &std::path::Path) -> Result<Option<PredictedLosses>, Failure> {
     read_committed(&out.join("predict"), PREDICT)
 }
 

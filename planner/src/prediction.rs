@@ -7,7 +7,7 @@
 //! [`fit`] is least squares in nats, and has no randomness: for a given b the best a and c follow from a line through (N^b, L), and
 //! b itself is looked for on a fixed grid and then by golden section. Cost: a few hundred lines through the points.
 //!
-//! [`LossLaw::band`] says what else the points allow. A loss l belongs to the band at N where adding the point (N, l) to the others
+//! [`SizeLaw::band`] says what else the points allow. A loss l belongs to the band at N where adding the point (N, l) to the others
 //! raises the least sum of squares from S to no more than S (1 + t^2 / (n - 3)), with t the quantile of Student's distribution with
 //! n - 3 degrees of freedom: the profile likelihood of a new observation. Were the law linear in its parameters, this would be
 //! the textbook's prediction interval to the last digit; as it is not, the band bends with it, and needs no derivative at the optimum.
@@ -40,7 +40,7 @@ pub struct SizedLoss {
 
 /// A law, and the points it was fitted to.
 #[derive(Clone, Debug, PartialEq)]
-pub struct LossLaw {
+pub struct SizeLaw {
     /// Nats by which a model of one parameter would lie above `c`.
     pub a: f64,
     /// The exponent, below 0.
@@ -96,7 +96,7 @@ pub enum LawError {
 }
 
 /// Fits the law to points of at least four different sizes, in any order.
-pub fn fit(points: &[SizedLoss]) -> Result<LossLaw, LawError> {
+pub fn fit(points: &[SizedLoss]) -> Result<SizeLaw, LawError> {
     let is_number = |value: f64| value.is_finite() && value > 0.0;
     if let Some(wrong) = points.iter().find(|point| !is_number(point.n_parameters) || !is_number(point.loss)) {
         return Err(LawError::NotPositive { n_parameters: wrong.n_parameters, loss: wrong.loss });
@@ -114,7 +114,7 @@ pub fn fit(points: &[SizedLoss]) -> Result<LossLaw, LawError> {
     Ok(best)
 }
 
-impl LossLaw {
+impl SizeLaw {
     /// The loss of a model of `n_parameters`, in nats.
     pub fn at(&self, n_parameters: f64) -> f64 {
         self.a * n_parameters.powf(self.b) + self.c
@@ -168,7 +168,7 @@ fn mean_size(points: &[SizedLoss]) -> f64 {
 }
 
 /// The law of the least squares over all exponents.
-fn best_law(points: &[SizedLoss], center: f64) -> LossLaw {
+fn best_law(points: &[SizedLoss], center: f64) -> SizeLaw {
     let (from, to) = (EXPONENTS.0.ln(), EXPONENTS.1.ln());
     let logs: Vec<f64> = points.iter().map(|point| (point.n_parameters / center).ln()).collect();
     let at = |u: f64| line(points, &logs, -u.exp());
@@ -179,7 +179,7 @@ fn best_law(points: &[SizedLoss], center: f64) -> LossLaw {
     let u = golden_section((middle - step).max(from), (middle + step).min(to), |u| at(u).2);
     let (a, c, squares) = at(u);
     let b = -u.exp();
-    LossLaw { a: a * center.powf(-b), b, c, squares, points: points.to_vec() }
+    SizeLaw { a: a * center.powf(-b), b, c, squares, points: points.to_vec() }
 }
 
 /// a, c and the sum of squares of the best a exp(b x) + c with a >= 0 and c >= 0, for logarithms `logs` of the sizes.

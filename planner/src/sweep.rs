@@ -246,7 +246,7 @@ pub struct LawRequest {
 
 /// A step of the run at which a stage's loss is predicted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct LawPlace {
     /// The stage.
     pub stage: usize,
     /// Steps of the run that are done there.
@@ -324,7 +324,7 @@ fn last_step(tokens: u64, run: &RunPlan, validate_every: u64) -> Result<u64, Tri
 
 /// Where the loss of every stage of the run is predicted when models were trained on its first `n_steps` steps: at the stage's end, or
 /// at the last of those steps.
-pub fn places(run: &RunPlan, n_steps: u64) -> Vec<Place> {
+pub fn places(run: &RunPlan, n_steps: u64) -> Vec<LawPlace> {
     let mut tokens_before = 0;
     let mut last = 0;
     let mut places = Vec::new();
@@ -336,7 +336,7 @@ pub fn places(run: &RunPlan, n_steps: u64) -> Vec<Place> {
             last = stage.first_step + steps;
         }
         tokens_before = tokens;
-        places.push(Place { stage: index, step: last, tokens, is_reached });
+        places.push(LawPlace { stage: index, step: last, tokens, is_reached });
     }
     places
 }

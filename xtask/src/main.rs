@@ -15,6 +15,7 @@ use clap::{Parser, Subcommand};
 mod contents;
 mod demo_corpus;
 mod equality;
+mod forecast;
 mod funnel;
 mod kills;
 mod language_table;
@@ -72,6 +73,8 @@ enum Command {
         /// Targets (files of fuzz/fuzz_targets/, or `kills`); all files, if none is named
         targets: Vec<String>,
     },
+    /// Train the demo once more and hold what `moso plan` says of it against what it takes (six minutes)
+    Forecast,
     /// Train the table by which ingest tells languages apart again
     LanguageTable {
         /// Folder of the crates lingua-*-language-model
@@ -135,6 +138,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             large_corpus::make(&folder, &packages.unwrap_or_else(|| root.join("out/large-packages")))
         }
         Command::Funnel { out } => funnel::write(&out, &root.join("docs/large-corpus-funnel.md")),
+        Command::Forecast => forecast::run(&root),
         Command::LanguageTable { lingua, summaries, opencc } => {
             language_table::make(&root.join("ingest/src/language"), &lingua, &summaries, &opencc)
         }

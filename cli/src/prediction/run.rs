@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use anyhow::anyhow;
 use corpus::{Count, Manifest, StageFolder, write_atomically};
 use mixer::{VALIDATION, packed_folder};
-use planner::{LossLaw, Place, Prediction, SizedLoss, fit, places};
+use planner::{LawPlace, Prediction, SizeLaw, SizedLoss, fit, places};
 
-use super::{Forecast, Law, PREDICT, read_forecast};
+use super::{Law, PREDICT, PredictedLosses, read_predicted};
 use crate::failure::Failure;
 use crate::run_file::{Predict, Run};
 use crate::stages::Stages;
@@ -40,7 +40,7 @@ pub(crate) fn predict(stages: &Stages<'_>) -> Result<(), Failure> {
         let file = write_atomically(folder.path(), PREDICT, &bytes, 1)?;
         manifest.with_files(vec![file]).commit(folder.path())?;
     }
-    let forecast = read_forecast(out)?.expect("it was committed");
+    let forecast = read_predicted(out)?.expect("it was committed");
     stages.console.table(&describe(&forecast));
     if let Some(results) = read_results(out)?
         && !takes_over(run, &results.best)
@@ -55,7 +55,7 @@ pub(crate) fn predict(stages: &Stages<'_>) -> Result<(), Failure> {
 
 /// What training is told: nothing where there is no prediction, or one for another plan or other rows.
 pub(crate) fn predictions(stages: &Stages<'_>) -> Result<Vec<Prediction>, Failure> {
-    let Some(forecast) = read_forecast(stages.out)? else { return Ok(Vec::new()) };
+    let Some(forecast) = read_predicted(stages.out)? else { return Ok(Vec::new()) };
     let manifest = Manifest::new("predict", PREDICT_FORMAT, &stages.run.settings("predict"));
     let parents = stages.parents(&folders(stages.run))?;
     if stages.run.predict.is_some() && manifest.with_parents(parents).is_done(&stages.out.join("predict")) {
@@ -78,7 +78,7 @@ fn takes_over(run: &Run, best: &planner::SearchPoint) -> bool {
     (lr, mup.init_std, mup.output_multiplier) == (best.lr, best.init_std, best.output_multiplier)
 }
 
-fn forecast(run: &Run, predict: &Predict, trials: Vec<TrialResult>) -> Result<Forecast, Failure> {
+fn forecast(run: &Run, predict: &Predict, trials: Vec<TrialResult>) -> Result<PredictedLosses, Failure> {
     if let Some(trial) = trials.iter().find(|trial| trial.stopped.is_some()) {
         let why = trial.stopped.clone().unwrap_or_default();
         let error = anyhow!("{} stopped itself, so there is no law: {why}", trial.name);
@@ -89,7 +89,7 @@ fn forecast(run: &Run, predict: &Predict, trials: Vec<TrialResult>) -> Result<Fo
     let largest = run.plan.stages.iter().map(|stage| stage.shape.n_parameters()).max().unwrap_or(0) as f64;
     let (mut laws, mut predictions): (Vec<Law>, Vec<Prediction>) = (Vec::new(), Vec::new());
     let mut missing = Vec::new();
-    for Place { stage, step, tokens, is_reached } in places {
+    for LawPlace { stage, step, tokens, is_reached } in places {
         let points = points(&trials, step)?;
         let fitted = match fit(&points) {
             Ok(fitted) => fitted,
@@ -110,7 +110,7 @@ fn forecast(run: &Run, predict: &Predict, trials: Vec<TrialResult>) -> Result<Fo
         let why = missing.join("; ");
         return Err(Failure::run_file(anyhow!("{why}; choose more tokens, or widths that lie further apart")));
     }
-    Ok(Forecast { confidence, laws, predictions, missing, trials })
+    Ok(PredictedLosses { confidence, laws, predictions, missing, trials })
 }
 
 /// Mean losses of all sizes after a step, the smallest first.
@@ -125,7 +125,7 @@ fn points(trials: &[TrialResult], step: u64) -> Result<Vec<SizedLoss>, Failure> 
     Ok(sizes.into_iter().map(point).collect())
 }
 
-fn law((step, tokens): (u64, u64), fitted: &LossLaw, points: Vec<SizedLoss>, largest: f64, confidence: f64) -> Law {
+fn law((step, tokens): (u64, u64), fitted: &SizeLaw, points: Vec<SizedLoss>, largest: f64, confidence: f64) -> Law {
     let (from, to) = (points[0].n_parameters, largest.max(points[points.len() - 1].n_parameters));
     let size = |index: usize| from * (to / from).powf(index as f64 / (CURVE - 1) as f64);
     let curve = (0..CURVE).map(|index| (size(index), fitted.band(size(index), confidence))).collect();
@@ -134,7 +134,7 @@ fn law((step, tokens): (u64, u64), fitted: &LossLaw, points: Vec<SizedLoss>, lar
 }
 
 /// The table on the terminal.
-fn describe(forecast: &Forecast) -> String {
+fn describe(forecast: &PredictedLosses) -> String {
     let mut text = String::new();
     for law in &forecast.laws {
         let Law { step, tokens, a, b, c, scatter, points, .. } = law;

@@ -12,8 +12,8 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::facts::Facts;
-use super::markup::{escape, short};
+use super::facts::{Facts, Time};
+use super::markup::{escape, money, short};
 
 mod trials;
 
@@ -128,6 +128,43 @@ pub(super) fn schedule(facts: &Facts) -> String {
         Curve { points: thinned(&rates), color: STRONG, width: 2, dots: None },
     ];
     chart(facts, "Learning rate and mask over tokens", curves, Some(0.0), |y| format!("{:.0} %", y * 100.0))
+}
+
+/// Money over tokens: planned, planned for the last model from scratch, and spent.
+pub(super) fn spending(facts: &Facts) -> String {
+    let Ok(forecast) = &facts.forecast else { return String::new() };
+    let (mut grown, mut scratch) = (vec![(0.0, 0.0)], vec![(0.0, 0.0)]);
+    for stage in &forecast.stages {
+        let next = |points: &Points, usd: f64| {
+            (points[points.len() - 1].0 + stage.amounts.tokens as f64, points[points.len() - 1].1 + usd)
+        };
+        grown.push(next(&grown, stage.amounts.usd));
+        scratch.push(next(&scratch, stage.from_scratch.usd));
+    }
+    let curves = vec![
+        Curve { points: thinned(&spent(facts)), color: FAINT, width: 3, dots: None },
+        Curve { points: scratch, color: GROWTH, width: 2, dots: None },
+        Curve { points: grown, color: STRONG, width: 2, dots: None },
+    ];
+    chart(facts, "Money over tokens", curves, Some(0.0), |y| money(*y))
+}
+
+/// Money for all steps, checkpoints and growth up to every step.
+fn spent(facts: &Facts) -> Points {
+    let (mut seconds, mut points) = (0.0, Vec::with_capacity(facts.log.steps.len()));
+    let mut stage_before = None;
+    for step in &facts.log.steps {
+        if let Some(stage) = facts.plan.stages.iter().find(|stage| stage.name == step.stage) {
+            let growths = facts.log.growths.iter().filter(|growth| growth.stage_to == stage.name);
+            if stage_before.is_some_and(|before| before != &step.stage) {
+                seconds += growths.map(|growth| growth.seconds).sum::<f64>();
+            }
+            stage_before = Some(&step.stage);
+            seconds += Time::of(std::iter::once(step), stage.batch_tokens()).total();
+            points.push((step.tokens as f64, facts.cost.usd(seconds)));
+        }
+    }
+    finite(points.into_iter())
 }
 
 fn points(facts: &Facts, value: fn(&super::facts::Step) -> f64) -> Points {

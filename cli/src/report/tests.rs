@@ -2,18 +2,18 @@
 
 use corpus::Tally;
 use planner::{
-    Band, Batch, Cost, Depth, Growth as Grows, LearningRate, Moments, MuP, Prediction, SearchPoint, Shape, SizedLoss,
-    StageRequest, Width, plan,
+    Band, Batch, Cost, Depth, Growth as Grows, Hardware, Layout, LearningRate, Moments, MuP, Precision, Prediction,
+    Recompute, Resources, RunPlan, SearchPoint, Shape, SizedLoss, StageRequest, Width, forecast, plan,
 };
 
 use super::checks::{Check, Verdict, checks};
 use super::facts::{
-    Compared, Corpus, Dropped, DroppedSample, Evaluation, Facts, Folder, Group, Growth, Log, Packed, Sample,
-    SourceCount, Step, Task, Time, Validation,
+    Compared, Corpus, Dropped, DroppedSample, Evaluation, Facts, Folder, Group, Growth, Log, Packed, Rollback, Sample,
+    Skip, SourceCount, Step, Task, Time, Validation,
 };
 use super::markup::{bytes, duration, energy, escape, fixed, flops, money, percent, scientific, short, whole};
 use super::{charts, page};
-use crate::prediction::{Forecast, Law};
+use crate::prediction::{Law, PredictedLosses};
 use crate::sweep::{Frozen, Point, Results};
 
 const CONTEXT: u64 = 8;
@@ -94,6 +94,8 @@ fn log() -> Log {
             seconds: 1.0,
         }],
         validations: vec![validation("a", 320, "en", 5.5), validation("b", 640, "en", 5.0)],
+        skips: Vec::new(),
+        rollbacks: Vec::new(),
         compared: vec![Compared { step: 10, stage: "a".into(), loss: 5.5, is_inside: false }],
         n_resumes: 0,
     }
@@ -148,7 +150,7 @@ fn search() -> Results {
     }
 }
 
-fn forecast() -> Forecast {
+fn predicted() -> PredictedLosses {
     let band = |n: f64| Band { loss: 3.0 + 100.0 / n, low: 2.5 + 100.0 / n, high: 3.5 + 100.0 / n };
     let sizes = [100.0, 200.0, 400.0, 800.0, 1600.0];
     let point = |n: f64| SizedLoss { n_parameters: n, loss: band(n).loss };
@@ -162,7 +164,7 @@ fn forecast() -> Forecast {
         band: band(1600.0),
     };
     let curve = sizes.map(|n| (n, band(n))).to_vec();
-    Forecast {
+    PredictedLosses {
         confidence: 0.9,
         laws: vec![Law { step: 10, tokens: 320, a: 100.0, b: -1.0, c: 3.0, scatter: 0.01, points, curve }],
         predictions: vec![prediction("a", 10, true), prediction("b", 10, false)],
@@ -174,19 +176,21 @@ fn forecast() -> Forecast {
 /// A run in which everything holds.
 fn facts() -> Facts {
     let mup = MuP { base_width: 8, input_multiplier: 1.0, output_multiplier: 1.0, init_std: 0.02 };
+    let plan = plan(&[request("a", 8, false), request("b", 16, true)], mup).unwrap();
     Facts {
         title: "<title> & \"more\"".into(),
         name: "tiny".into(),
         seed: 7,
         run_hash: "0123456789abcdef".into(),
-        plan: plan(&[request("a", 8, false), request("b", 16, true)], mup).unwrap(),
+        forecast: Ok(planned(&plan)),
+        plan,
         cost: Cost { usd_per_hour: 3.6, watts: 1000.0 },
         corpus: corpus(),
         packed: vec![packed("a"), packed("b")],
         held_out: 0.02,
         log: log(),
         search: Some(search()),
-        forecast: Some(forecast()),
+        predicted: Some(predicted()),
         eval: Evaluation {
             validations: vec![validation("b", 640, "en", 5.0)],
             tasks: vec![Task { name: "count".into(), n_items: 10, ..Task::default() }],
@@ -196,12 +200,27 @@ fn facts() -> Facts {
     }
 }
 
+fn planned(plan: &RunPlan) -> planner::Forecast {
+    let resources = Resources {
+        device: Hardware::built_in().find("cpu").unwrap().clone(),
+        n_devices: 1,
+        precision: Precision::Float32,
+        recompute: Recompute::None,
+        usd_per_device_hour: 3.6,
+        kg_co2e_per_kwh: None,
+        power_usage_effectiveness: 1.0,
+        speeds: std::collections::BTreeMap::new(),
+    };
+    forecast(plan, &[Layout::ONE; 2], &resources).unwrap()
+}
+
 /// Everything optional is gone.
 fn bare() -> Facts {
     let mut facts = facts();
+    facts.forecast = Err("no <GPU>".to_owned());
     (facts.log, facts.eval, facts.corpus) = (Log::default(), Evaluation::default(), Corpus::default());
     (facts.packed, facts.folders) = (Vec::new(), Vec::new());
-    (facts.search, facts.forecast) = (None, None);
+    (facts.search, facts.predicted) = (None, None);
     facts
 }
 
@@ -310,6 +329,7 @@ fn the_page_has_every_section_and_needs_nothing_from_outside() {
 #[test]
 fn what_is_missing_is_said() {
     let html = page::page(&bare());
+    assert!(html.contains("The run cannot be planned: no &lt;GPU&gt;."));
     for expected in [
         "No search was made",
         "No loss was predicted",
@@ -321,6 +341,52 @@ fn what_is_missing_is_said() {
         assert!(html.contains(expected), "{expected}");
     }
     assert!(html.contains("were not measured") || html.contains("conditions fail"));
+}
+
+/// A run whose last step was passed over has used up its tokens all the same; one without spikes says nothing about them.
+#[test]
+fn spikes_are_listed_with_their_reasons() {
+    let mut facts = facts();
+    assert!(!page::page(&facts).contains("Spikes"));
+    let last = facts.log.steps.pop().unwrap();
+    let why = || "the loss 9 lies <b>far</b> above".to_owned();
+    facts.log.skips = vec![Skip { step: 20, tokens: last.tokens, why: why(), n_documents: 5 }];
+    facts.log.rollbacks = vec![Rollback { step: 12, why: why(), skipped: (18, 20), n_documents: 6 }];
+    assert_eq!(verdict(&facts, "Tokens trained on"), Verdict::Holds);
+    let html = page::page(&facts);
+    for expected in [
+        "<h3>Spikes</h3>",
+        "1 step was passed over, the run went back 1 time;",
+        "back to step 12, to pass over 18 to 20",
+        "lies &lt;b&gt;far&lt;/b&gt; above",
+        ">5<",
+        ">6<",
+    ] {
+        assert!(html.contains(expected), "{expected}");
+    }
+}
+
+/// Stages in time, money over tokens and memory by kind: as wide as they are large.
+#[test]
+fn the_plan_is_drawn_to_scale() {
+    let facts = facts();
+    let html = page::page(&facts);
+    let section = &html[html.find("<section id=\"plan\">").unwrap()..];
+    let section = &section[..section.find("</section>").unwrap()];
+    for name in
+        ["Time of the stages: growing", "Time of the stages: from scratch", "Money over tokens", "Memory of a stage: b"]
+    {
+        assert!(section.contains(name), "{name}");
+    }
+    let forecast = facts.forecast.as_ref().unwrap();
+    let width = |label: &str| -> f64 {
+        let bar = &section[section.find(label).unwrap()..];
+        let bar = &bar[..bar.find("</div>").unwrap()];
+        bar.split("width:").skip(1).map(|part| part[..part.find('%').unwrap()].parse::<f64>().unwrap()).sum()
+    };
+    assert!((width("Time of the stages: from scratch") - 100.0).abs() < 0.05);
+    assert!((width("Time of the stages: growing") / 100.0 - (1.0 - forecast.saving)).abs() < 0.001);
+    assert!((width("Memory of a stage: b") - 100.0).abs() < 0.05);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::prediction::{Forecast, Law};
+use crate::prediction::{Law, PredictedLosses};
 use crate::report::charts;
 use crate::report::facts::{Compared, Facts};
 use crate::report::markup::{
@@ -16,11 +16,11 @@ pub(super) fn search(facts: &Facts) -> String {
         Some(results) => found(results),
     };
     html.push_str("<h3>Predicted loss</h3>\n");
-    html.push_str(&match &facts.forecast {
+    html.push_str(&match &facts.predicted {
         None => {
             "<p class=\"missing\">No loss was predicted in this folder (<code>moso predict</code>).</p>\n".to_owned()
         }
-        Some(forecast) => predicted(facts, forecast),
+        Some(losses) => predicted(facts, losses),
     });
     html
 }
@@ -66,7 +66,7 @@ fn found(results: &Results) -> String {
 }
 
 /// The laws, and what they say of the stages beside what these reached.
-fn predicted(facts: &Facts, forecast: &Forecast) -> String {
+fn predicted(facts: &Facts, predicted: &PredictedLosses) -> String {
     let found = |step: u64, stage: &str| -> Option<&Compared> {
         facts.log.compared.iter().find(|compared| (compared.step, &compared.stage[..]) == (step, stage))
     };
@@ -94,24 +94,24 @@ fn predicted(facts: &Facts, forecast: &Forecast) -> String {
         number("Found"),
         text("Verdict"),
     ];
-    let rows: Vec<Vec<String>> = forecast.predictions.iter().map(row).collect();
+    let rows: Vec<Vec<String>> = predicted.predictions.iter().map(row).collect();
     let caption = format!(
         "Held-out loss in nats that a model of the stage's size reaches on the run's rows and schedule if it never grew, with the \
          band that holds with probability {}, and what the run found.",
-        percent(forecast.confidence)
+        percent(predicted.confidence)
     );
     let mut html = figure(&table(&columns, &rows), &caption);
-    for missing in &forecast.missing {
+    for missing in &predicted.missing {
         let _ = writeln!(html, "<p>{}.</p>", escape(missing));
     }
-    for law in &forecast.laws {
-        html.push_str(&law_figure(facts, forecast, law));
+    for law in &predicted.laws {
+        html.push_str(&law_figure(facts, predicted, law));
     }
     html
 }
 
-fn law_figure(facts: &Facts, forecast: &Forecast, law: &Law) -> String {
-    let here = || forecast.predictions.iter().filter(|prediction| prediction.step == law.step);
+fn law_figure(facts: &Facts, predicted: &PredictedLosses, law: &Law) -> String {
+    let here = || predicted.predictions.iter().filter(|prediction| prediction.step == law.step);
     let predicted: Vec<(f64, f64)> =
         here().map(|prediction| (prediction.n_parameters as f64, prediction.band.loss)).collect();
     let size_of = |compared: &&Compared| {
