@@ -58,7 +58,8 @@ impl Failure {
     pub(crate) fn or_out_of_memory(self) -> Self {
         #[cfg(feature = "torch")]
         if let Some(said) = self.error.chain().map(ToString::to_string).find(|said| trainer::is_out_of_memory(said)) {
-            let first = said.lines().next().unwrap_or_default();
+            // A panic has its line ends written out; behind the first come the addresses of libtorch's functions.
+            let first = said.split("\\n").flat_map(str::lines).next().unwrap_or_default();
             return Self::environment(anyhow::anyhow!(
                 "there is not enough memory ({first}): lower batch.micro_rows, or set [train] recompute = \"blocks\""
             ));

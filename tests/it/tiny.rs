@@ -20,7 +20,7 @@ pub(crate) const RUN: &str = include_str!("tiny.toml");
 /// The same run file under a rule that finds spikes in this run, and goes back.
 pub(crate) fn with_spikes(run: &str) -> String {
     let calm = "window = 128, loss_sigma = 6.0, norm_sigma = 6.0, policy = \"skip\"";
-    let rule = "window = 8, loss_sigma = 100.0, norm_sigma = 5.5, policy = { rollback = { batches = 3 } }";
+    let rule = "window = 4, loss_sigma = 3.0, norm_sigma = 11.0, policy = { rollback = { batches = 3 } }";
     assert!(run.contains(calm), "the rule of the tiny run is another one");
     run.replace(calm, rule)
 }
