@@ -168,7 +168,6 @@ pub(crate) struct Run {
     pub(crate) plan_section: Option<PlanSection>,
     pub(crate) optimizer: OptimizerSettings,
     pub(crate) precision: Precision,
-    #[cfg_attr(not(feature = "torch"), expect(dead_code, reason = "only training computes"))]
     pub(crate) recompute: Recompute,
     pub(crate) stability: Stability,
     pub(crate) checkpoint_every: u64,
@@ -199,20 +198,7 @@ impl Run {
     }
 
     fn check(raw: RawRun, name: String, folder: &Path) -> anyhow::Result<Self> {
-        let RawRun {
-            seed,
-            source,
-            ingest,
-            tokenizer,
-            mix,
-            stage,
-            train,
-            plan: plan_section,
-            sweep,
-            predict,
-            eval,
-            report,
-        } = raw;
+        let RawRun { seed, source, stage, train, eval, .. } = raw;
         let RawTrain {
             context,
             mup,
@@ -225,8 +211,8 @@ impl Run {
             validate_every,
             verify,
         } = train;
-        let labels = tokenizer.labels;
-        let tokenizer = TokenizerConfig::new(tokenizer, folder).map_err(|what| anyhow!("[tokenizer] {what}"))?;
+        let labels = raw.tokenizer.labels;
+        let tokenizer = TokenizerConfig::new(raw.tokenizer, folder).map_err(|what| anyhow!("[tokenizer] {what}"))?;
         let n_ids = tokenize::n_ids(&tokenizer).context("[tokenizer]")?;
         let vocabulary = n_ids.next_multiple_of(VOCABULARY_MULTIPLE);
         let mixes: Vec<(String, Mix)> = stage.iter().map(|stage| (stage.name.clone(), stage.mix.clone())).collect();
@@ -242,8 +228,9 @@ impl Run {
         );
         check_numbers(&plan, &optimizer, &eval)?;
         check_stability(&stability)?;
-        let sweep = sweep.map(|sweep| Sweep::new(sweep, &plan, seed)).transpose().context("[sweep]")?;
-        let predict = predict.map(|law| Predict::new(law, &plan, validate_every)).transpose().context("[predict]")?;
+        let sweep = raw.sweep.map(|sweep| Sweep::new(sweep, &plan, seed)).transpose().context("[sweep]")?;
+        let predict =
+            raw.predict.map(|law| Predict::new(law, &plan, validate_every)).transpose().context("[predict]")?;
         let mixes: Vec<StageMix> = mixes
             .into_iter()
             .zip(&plan.stages)
@@ -255,14 +242,14 @@ impl Run {
             name,
             seed_value: seed,
             sources,
-            ingest: IngestConfig::try_from(ingest)?.within(folder),
+            ingest: IngestConfig::try_from(raw.ingest)?.within(folder),
             tokenizer,
             labels,
             mixes,
-            mix_memory: mix.map_or(MIX_MEMORY, |mix| mix.memory),
+            mix_memory: raw.mix.map_or(MIX_MEMORY, |mix| mix.memory),
             plan,
             layouts,
-            plan_section,
+            plan_section: raw.plan,
             optimizer,
             precision,
             recompute,
@@ -274,7 +261,7 @@ impl Run {
             sweep,
             predict,
             eval,
-            report,
+            report: raw.report,
         })
     }
 

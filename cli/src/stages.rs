@@ -311,6 +311,7 @@ impl<'a> Stages<'a> {
     }
 
     /// Folders of rows as parents, which must be what the run file says.
+    #[cfg(feature = "torch")]
     pub(crate) fn rows_to_train_on(&self, folders: &[PathBuf]) -> Result<Vec<Parent>, Failure> {
         // Where rows were brought from another machine, what they were made from may not be here to compare them with.
         if self.out.join("tokens").join(Manifest::NAME).exists() {

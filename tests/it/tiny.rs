@@ -18,6 +18,7 @@ const SOURCES: [(&str, usize); 6] = [
 pub(crate) const RUN: &str = include_str!("tiny.toml");
 
 /// The same run file under a rule that finds spikes in this run, and goes back.
+#[allow(dead_code, reason = "of no use where nothing is trained")]
 pub(crate) fn with_spikes(run: &str) -> String {
     let calm = "window = 128, loss_sigma = 6.0, norm_sigma = 6.0, policy = \"skip\"";
     let rule = "window = 4, loss_sigma = 3.0, norm_sigma = 11.0, policy = { rollback = { batches = 3 } }";
