@@ -302,6 +302,7 @@ fn layout(path: &Path, what: String) -> CheckpointError {
 mod tests {
     use corpus::Seed;
     use planner::MuP;
+    use safetensors::tensor::TensorView;
 
     use super::*;
     use crate::parameters::initial_tensors;
@@ -347,18 +348,14 @@ mod tests {
             let slice =
                 |(name, start, _): &Cut| (name.clone(), Slice { shape: whole[name].clone(), start: start.clone() });
             let slices: BTreeMap<String, Slice> = cuts.iter().map(slice).collect();
-            let bytes = |values: &Tensor| Vec::<f32>::try_from(values.contiguous().view([-1])).unwrap();
-            let bytes: Vec<Vec<u8>> = cuts
-                .iter()
-                .map(|(_, _, values)| bytes(values).iter().flat_map(|value| value.to_le_bytes()).collect())
-                .collect();
-            let view = |((name, _, values), bytes): (&Cut, &'_ Vec<u8>)| {
-                let size = values.size().iter().map(|&axis| axis as usize).collect();
-                (name.clone(), (size, bytes.clone()))
-            };
-            let named: Vec<(String, (Vec<usize>, Vec<u8>))> = cuts.iter().zip(&bytes).map(view).collect();
-            let views = named.iter().map(|(name, (size, bytes))| {
-                (name, safetensors::tensor::TensorView::new(Dtype::F32, size.clone(), bytes).unwrap())
+            let bytes = cuts.iter().map(|(_, _, values)| {
+                let values = Vec::<f32>::try_from(values.contiguous().view([-1])).unwrap();
+                values.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>()
+            });
+            let bytes: Vec<Vec<u8>> = bytes.collect();
+            let views = cuts.iter().zip(&bytes).map(|((name, _, values), bytes)| {
+                let size = values.size().into_iter().map(|axis| axis as usize).collect();
+                (name, TensorView::new(Dtype::F32, size, bytes).unwrap())
             });
             let metadata = HashMap::from([(SLICES.to_owned(), serde_json::to_string(&slices).unwrap())]);
             std::fs::write(&path, safetensors::serialize(views, Some(metadata)).unwrap()).unwrap();

@@ -246,11 +246,11 @@ fn growth_that_changes_the_function_is_told_and_exact() {
             assert_eq!(run(&out, None).0, whole);
         }
         let rate_of = |wanted: u64| {
-            let rates = events.iter().filter_map(|event| match event {
+            let mut rates = events.iter().filter_map(|event| match event {
                 Event::Step { step, lr, .. } if *step == wanted => Some(*lr),
                 _ => None,
             });
-            rates.last().unwrap()
+            rates.next_back().unwrap()
         };
         assert!(rate_of(7) < rate_of(6) && rate_of(6) < rate_of(3), "the curve goes on");
     }
