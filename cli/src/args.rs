@@ -47,6 +47,10 @@ pub(crate) enum Command {
     Tokenize(RunArguments),
     /// tokens/ to packed/STAGE/: rows in training order
     Mix(RunArguments),
+    /// Search learning rate, initial deviation and output multiplier on a small model, as [sweep] says
+    Sweep(RunArguments),
+    /// Predict the loss of every stage from narrower models, as [predict] says
+    Predict(RunArguments),
     /// packed/ to checkpoints/: train, grow, train on
     Train(RunArguments),
     /// Evaluate the last checkpoint

@@ -1,6 +1,8 @@
 //! Errors with the exit code they end the process with: 0 done, 1 our bug, 2 command line or run file, 3 input data,
 //! 4 environment, 5 training stopped itself, 130 interrupted.
 
+use std::any::Any;
+
 use anyhow::Error;
 use corpus::{FileError, FormatError, ManifestError};
 use ingest::IngestError;
@@ -43,6 +45,26 @@ impl Failure {
     /// Our own mistake.
     pub(crate) fn bug(error: impl Into<Error>) -> Self {
         Self { code: BUG, error: error.into() }
+    }
+
+    /// A panic, whose message was printed where it happened. It is our mistake, but for one thing that libtorch says in this way too.
+    pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Self {
+        let said = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        let what = "this is a bug in moso; please report the message above";
+        Self::bug(anyhow::anyhow!("{}", said.unwrap_or("a panic without words")).context(what)).or_out_of_memory()
+    }
+
+    /// The same, or what to do where libtorch ran out of memory.
+    pub(crate) fn or_out_of_memory(self) -> Self {
+        #[cfg(feature = "torch")]
+        if let Some(said) = self.error.chain().map(ToString::to_string).find(|said| trainer::is_out_of_memory(said)) {
+            // A panic has its line ends written out; behind the first come the addresses of libtorch's functions.
+            let first = said.split("\\n").flat_map(str::lines).next().unwrap_or_default();
+            return Self::environment(anyhow::anyhow!(
+                "there is not enough memory ({first}): lower batch.micro_rows, or set [train] recompute = \"blocks\""
+            ));
+        }
+        self
     }
 
     /// Ctrl-C.
@@ -153,5 +175,32 @@ impl From<eval::EvalError> for Failure {
             eval::EvalError::Tokenizer(error) => error.into(),
             eval::EvalError::Validation(_) => Self::input(error),
         }
+    }
+}
+
+#[cfg(all(test, feature = "torch"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_does_not_suffice_is_a_matter_of_the_machine() {
+        // What libtorch 2.13 says, on a CPU and on a GPU.
+        for said in [
+            "Internal torch error: [enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to \
+             allocate 562949953421312 bytes. Error code 12 (Cannot allocate memory)\nframe #0",
+            "CUDA out of memory. Tried to allocate 6.12 GiB. GPU 0 has a total capacity of 79.11 GiB of which 1.5 GiB is free.",
+        ] {
+            let errors = [
+                Failure::bug(anyhow::anyhow!("{said}").context("cannot compute step 3")).or_out_of_memory(),
+                Failure::panicked(&format!("called `Result::unwrap()` on an `Err` value: Torch({said:?})")),
+            ];
+            for Failure { code, error } in errors {
+                let told = error.to_string();
+                assert!(code == ENVIRONMENT && told.contains("micro_rows") && told.contains("recompute"), "{told}");
+                assert!(!told.contains("frame #0"), "{told}");
+            }
+        }
+        assert_eq!(Failure::panicked(&"index out of bounds").code, BUG);
+        assert_eq!(Failure::run_file(anyhow::anyhow!("no")).or_out_of_memory().code, RUN_FILE);
     }
 }

@@ -15,13 +15,17 @@ mod inspect;
 #[cfg(feature = "torch")]
 mod model;
 mod plan;
+mod prediction;
 mod preview;
 mod progress;
 mod report;
 mod run_file;
 mod stages;
+mod sweep;
 mod takedown;
 mod trace;
+#[cfg(feature = "torch")]
+mod trials;
 
 use std::io::Write;
 use std::panic::AssertUnwindSafe;
@@ -59,11 +63,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// A panic is our bug (exit code 1); its message has been printed where it happened.
+/// Panics become failures.
 fn run_guarded(command: Command) -> Result<(), Failure> {
-    std::panic::catch_unwind(AssertUnwindSafe(|| run(command))).unwrap_or_else(|_| {
-        Err(Failure::bug(anyhow::anyhow!("this is a bug in moso; please report the message above")))
-    })
+    let done = std::panic::catch_unwind(AssertUnwindSafe(|| run(command)));
+    done.unwrap_or_else(|panic| Err(Failure::panicked(&*panic))).map_err(Failure::or_out_of_memory)
 }
 
 #[expect(clippy::disallowed_methods, reason = "nobody reads on: there is nothing left to do")]
@@ -73,6 +76,13 @@ fn print_line(line: std::fmt::Arguments<'_>) {
     }
 }
 
+/// The person asked twice. With libtorch, its own clean-up would crash where its threads still compute.
+#[cfg(feature = "torch")]
+fn end_at_once() {
+    trainer::end_process(i32::from(failure::INTERRUPTED));
+}
+
+#[cfg(not(feature = "torch"))]
 #[expect(clippy::disallowed_methods, reason = "the person asked twice")]
 fn end_at_once() {
     std::process::exit(i32::from(failure::INTERRUPTED));
@@ -90,6 +100,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Tokenizer(run) => run_stages(&run, |stage| stage == Stage::Tokenizer),
         Command::Tokenize(run) => run_stages(&run, |stage| stage == Stage::Tokenize),
         Command::Mix(run) => run_stages(&run, |stage| stage == Stage::Mix),
+        Command::Sweep(run) => in_folder(&run, false, sweep::sweep),
+        Command::Predict(run) => in_folder(&run, false, prediction::predict),
         Command::Train(run) => run_stages(&run, |stage| stage == Stage::Train),
         Command::Eval(run) => run_stages(&run, |stage| stage == Stage::Eval),
         Command::Report(run) => run_stages(&run, |stage| stage == Stage::Report),
@@ -130,9 +142,21 @@ fn take_down(arguments: &args::TakedownArguments) -> Result<(), Failure> {
 }
 
 fn run_stages(arguments: &RunArguments, wanted: impl Fn(Stage) -> bool) -> Result<(), Failure> {
+    let trains = wanted(Stage::Train);
+    in_folder(arguments, trains, |stages| {
+        Stage::ALL.into_iter().filter(|&stage| wanted(stage)).try_for_each(|stage| stages.run(stage))
+    })
+}
+
+/// Does some work in the folder of a run, and keeps every other process out of it meanwhile. `trains`: the stages, in the layouts of the run file.
+fn in_folder(
+    arguments: &RunArguments,
+    trains: bool,
+    work: impl FnOnce(&Stages<'_>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let n_threads = start_threads(arguments)?;
     let run = Run::read(&arguments.run)?;
-    if wanted(Stage::Train) {
+    if trains {
         run.check_one_process().map_err(Failure::run_file)?;
     }
     // Hours of other stages may come before the first that needs it.
@@ -140,11 +164,7 @@ fn run_stages(arguments: &RunArguments, wanted: impl Fn(Stage) -> bool) -> Resul
     model::open_device(arguments.device)?;
     let out = arguments.out.clone().unwrap_or_else(|| run.default_out());
     let console = Console::new(arguments.json);
-    let stages = Stages::new(&run, &out, n_threads, arguments.device, &console, &STOP)?;
-    for stage in Stage::ALL.into_iter().filter(|&stage| wanted(stage)) {
-        stages.run(stage)?;
-    }
-    Ok(())
+    work(&Stages::new(&run, &out, n_threads, arguments.device, &console, &STOP)?)
 }
 
 /// Starts as many threads as the command line asks for.

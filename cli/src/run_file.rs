@@ -19,6 +19,10 @@ use tokenize::{Labels, RawTokenizer, TokenizerConfig};
 use crate::failure::Failure;
 use crate::plan::PlanSection;
 
+mod trials;
+
+pub(crate) use trials::{Predict, Sweep};
+
 /// Memory for mixing where the run file names none.
 const MIX_MEMORY: ByteSize = ByteSize(1 << 30);
 
@@ -36,6 +40,8 @@ struct RawRun {
     stage: Vec<RawStage>,
     train: RawTrain,
     plan: Option<PlanSection>,
+    sweep: Option<trials::RawSweep>,
+    predict: Option<trials::RawPredict>,
     eval: EvalConfig,
     report: ReportConfig,
 }
@@ -162,7 +168,6 @@ pub(crate) struct Run {
     pub(crate) plan_section: Option<PlanSection>,
     pub(crate) optimizer: OptimizerSettings,
     pub(crate) precision: Precision,
-    #[cfg_attr(not(feature = "torch"), expect(dead_code, reason = "only training computes"))]
     pub(crate) recompute: Recompute,
     pub(crate) stability: Stability,
     pub(crate) checkpoint_every: u64,
@@ -170,6 +175,8 @@ pub(crate) struct Run {
     pub(crate) validate_every: u64,
     #[cfg_attr(not(feature = "torch"), expect(dead_code, reason = "only training loads rows"))]
     pub(crate) verify: Verify,
+    pub(crate) sweep: Option<Sweep>,
+    pub(crate) predict: Option<Predict>,
     pub(crate) eval: EvalConfig,
     pub(crate) report: ReportConfig,
 }
@@ -191,7 +198,7 @@ impl Run {
     }
 
     fn check(raw: RawRun, name: String, folder: &Path) -> anyhow::Result<Self> {
-        let RawRun { seed, source, ingest, tokenizer, mix, stage, train, plan: plan_section, eval, report } = raw;
+        let RawRun { seed, source, stage, train, eval, .. } = raw;
         let RawTrain {
             context,
             mup,
@@ -204,8 +211,8 @@ impl Run {
             validate_every,
             verify,
         } = train;
-        let labels = tokenizer.labels;
-        let tokenizer = TokenizerConfig::new(tokenizer, folder).map_err(|what| anyhow!("[tokenizer] {what}"))?;
+        let labels = raw.tokenizer.labels;
+        let tokenizer = TokenizerConfig::new(raw.tokenizer, folder).map_err(|what| anyhow!("[tokenizer] {what}"))?;
         let n_ids = tokenize::n_ids(&tokenizer).context("[tokenizer]")?;
         let vocabulary = n_ids.next_multiple_of(VOCABULARY_MULTIPLE);
         let mixes: Vec<(String, Mix)> = stage.iter().map(|stage| (stage.name.clone(), stage.mix.clone())).collect();
@@ -221,6 +228,9 @@ impl Run {
         );
         check_numbers(&plan, &optimizer, &eval)?;
         check_stability(&stability)?;
+        let sweep = raw.sweep.map(|sweep| Sweep::new(sweep, &plan, seed)).transpose().context("[sweep]")?;
+        let predict =
+            raw.predict.map(|law| Predict::new(law, &plan, validate_every)).transpose().context("[predict]")?;
         let mixes: Vec<StageMix> = mixes
             .into_iter()
             .zip(&plan.stages)
@@ -232,14 +242,14 @@ impl Run {
             name,
             seed_value: seed,
             sources,
-            ingest: IngestConfig::try_from(ingest)?.within(folder),
+            ingest: IngestConfig::try_from(raw.ingest)?.within(folder),
             tokenizer,
             labels,
             mixes,
-            mix_memory: mix.map_or(MIX_MEMORY, |mix| mix.memory),
+            mix_memory: raw.mix.map_or(MIX_MEMORY, |mix| mix.memory),
             plan,
             layouts,
-            plan_section,
+            plan_section: raw.plan,
             optimizer,
             precision,
             recompute,
@@ -248,8 +258,10 @@ impl Run {
             keep_last,
             validate_every,
             verify,
+            sweep,
+            predict,
             eval,
-            report,
+            report: raw.report,
         })
     }
 
@@ -283,7 +295,7 @@ impl Run {
 
     /// Every setting that can change a result, by the stage whose result it changes.
     pub(crate) fn resolved(&self) -> Value {
-        json!({
+        let mut settings = json!({
             "ingest": { "sources": self.sources, "ingest": self.ingest },
             "tokenizer": { "tokenizer": self.tokenizer, "seed": self.seed_value, "held_out": self.eval.held_out },
             "tokenize": { "labels": self.labels },
@@ -294,7 +306,20 @@ impl Run {
             },
             "eval": { "eval": self.eval, "seed": self.seed_value },
             "report": { "report": self.report, "plan": self.plan_section },
-        })
+        });
+        // A run file without them has the hash it always had.
+        let computed = json!({
+            "optimizer": self.optimizer, "precision": self.precision, "stability": self.stability, "seed": self.seed_value,
+        });
+        if let Some(sweep) = &self.sweep {
+            let MuP { base_width, input_multiplier, .. } = self.plan.mup;
+            let mup = json!({ "base_width": base_width, "input_multiplier": input_multiplier });
+            settings["sweep"] = json!({ "sweep": sweep.request, "mup": mup, "computed": computed });
+        }
+        if let Some(predict) = &self.predict {
+            settings["predict"] = json!({ "predict": predict.request, "plan": self.plan, "computed": computed });
+        }
+        settings
     }
 
     /// Every stage's rows depend on its own mix and on what was read before, not on the mixes of other stages.
@@ -415,26 +440,24 @@ fn check_stability(stability: &Stability) -> anyhow::Result<()> {
 
 fn stage_request(raw: RawStage, context: u64, vocabulary: u64) -> anyhow::Result<StageRequest> {
     let RawStage { name, tokens, mix: _, shape, batch, lr, parallel: _, growth } = raw;
-    let RawShape { layers, hidden, heads, head_size, ffn } = shape;
-    anyhow::ensure!(heads > 0, "stage {name}: heads must be at least 1");
+    let shape = whole_shape(shape, (vocabulary, context)).with_context(|| format!("stage {name}"))?;
+    let growth =
+        growth.map(|RawGrowth { depth, width, ramp, moments }| Growth { depth, width, ramp_tokens: ramp.0, moments });
+    Ok(StageRequest { name, tokens: tokens.0, shape, batch, learning_rate: learning_rate(lr), growth })
+}
+
+fn whole_shape(raw: RawShape, (vocabulary, context): (u64, u64)) -> anyhow::Result<Shape> {
+    let RawShape { layers, hidden, heads, head_size, ffn } = raw;
+    anyhow::ensure!(heads > 0, "heads must be at least 1");
     let head_size = match head_size {
         Some(head_size) => head_size,
         None if hidden.is_multiple_of(heads) => hidden / heads,
         None => bail!(
-            "stage {name}: hidden {hidden} is no multiple of heads {heads}; heads may be {}, or state head_size",
+            "hidden {hidden} is no multiple of heads {heads}; heads may be {}, or state head_size",
             nearest_divisors(hidden, heads)
         ),
     };
-    let growth =
-        growth.map(|RawGrowth { depth, width, ramp, moments }| Growth { depth, width, ramp_tokens: ramp.0, moments });
-    Ok(StageRequest {
-        name,
-        tokens: tokens.0,
-        shape: Shape { layers, hidden, heads, head_size, ffn, vocabulary, context },
-        batch,
-        learning_rate: learning_rate(lr),
-        growth,
-    })
+    Ok(Shape { layers, hidden, heads, head_size, ffn, vocabulary, context })
 }
 
 /// `None` where the curve of the stage before goes on.
@@ -457,6 +480,8 @@ pub(crate) fn stage_of(folder: &Path) -> &'static str {
         Some("packed" | "ledger") => "mix",
         Some("checkpoints") => "train",
         Some("report") => "report",
+        Some("sweep") => "sweep",
+        Some("predict") => "predict",
         _ => "eval",
     }
 }

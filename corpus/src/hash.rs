@@ -19,15 +19,35 @@ pub fn hash_file(path: &Path) -> Result<Hash, FileError> {
     stream_hash(path).map_err(|source| FileError::new("read", path, source))
 }
 
-fn stream_hash(path: &Path) -> io::Result<Hash> {
-    let mut file = File::open(path)?;
-    let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let n_read = file.read(&mut buffer)?;
-        if n_read == 0 {
-            return Ok(hasher.finalize().to_hex().to_string());
-        }
-        hasher.update(&buffer[..n_read]);
+/// A reader that hashes what is read through it: what is used and what is hashed are the same bytes.
+pub struct HashingReader<R> {
+    reader: R,
+    hasher: blake3::Hasher,
+}
+
+impl<R: Read> HashingReader<R> {
+    /// Nothing was read yet.
+    pub fn new(reader: R) -> Self {
+        Self { reader, hasher: blake3::Hasher::new() }
     }
+
+    /// The hash of all that was read.
+    pub fn finish(self) -> Hash {
+        self.hasher.finalize().to_hex().to_string()
+    }
+}
+
+impl<R: Read> Read for HashingReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n_read = self.reader.read(buffer)?;
+        self.hasher.update(&buffer[..n_read]);
+        Ok(n_read)
+    }
+}
+
+fn stream_hash(path: &Path) -> io::Result<Hash> {
+    let mut file = HashingReader::new(File::open(path)?);
+    let mut buffer = vec![0; 1 << 20];
+    while file.read(&mut buffer)? > 0 {}
+    Ok(file.finish())
 }

@@ -46,7 +46,7 @@ pub use documents::{
     read_documents, read_dropped, read_texts, write_documents, write_dropped,
 };
 pub use files::{AtomicFile, FileError, StageFolder, write_atomically};
-pub use hash::{Hash, hash_bytes, hash_file};
+pub use hash::{Hash, HashingReader, hash_bytes, hash_file};
 pub use ledger::{LEDGER_FORMAT, LedgerShard, Reading, write_ledger};
 pub use manifest::{FileEntry, Manifest, ManifestError, Parent, Tally};
 pub use packed::{PACKED_FORMAT, PackedShard, PackedWriter, Segment, Span};

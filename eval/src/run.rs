@@ -6,8 +6,9 @@ use corpus::{FileError, Manifest, Parent, Seed, Settings, StageFolder, write_ato
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 use tokenize::{Encoder, TokenizeError, Vocabulary, decode, load_tokenizer, token_lengths};
+use trainer::checkpoint::load_weights;
 use trainer::gradients::BatchError;
-use trainer::{Checkpoint, CheckpointError, Device, Precision, Sampling, generate, most_likely, validate_folder};
+use trainer::{CheckpointError, Device, Model, Precision, Sampling, generate, most_likely, validate_folder};
 
 use crate::tasks::{Item, Task, rule_tasks};
 
@@ -68,7 +69,7 @@ struct Score {
 /// Evaluates; `progress` is told what is being done.
 pub fn evaluate(job: &EvalJob<'_>, progress: &dyn Fn(&str)) -> Result<(), EvalError> {
     tch::set_num_threads(1);
-    let checkpoint = trainer::checkpoint::load(&job.checkpoint)?.to_device(job.device);
+    let checkpoint = load_weights(&job.checkpoint)?.to_device(job.device);
     let vocabulary = load_tokenizer(job.out)?;
     let mut results = Map::new();
     progress("validation loss");
@@ -86,17 +87,18 @@ pub fn evaluate(job: &EvalJob<'_>, progress: &dyn Fn(&str)) -> Result<(), EvalEr
         });
         results.insert(name, values);
     }
+    let model = checkpoint.model();
     let (mut n_shots, mut n_samples, mut higher) = (Map::new(), Map::new(), Map::new());
     for task in rule_tasks(&job.seed.stream("eval")) {
         progress(task.name);
-        let score = score(&checkpoint, &vocabulary, &task, job.n_threads);
+        let score = score(&model, &vocabulary, &task, job.n_threads);
         results.insert(task.name.to_owned(), task_result(&task, &score));
         n_shots.insert(task.name.to_owned(), json!(task.n_shots));
         n_samples.insert(task.name.to_owned(), json!({ "original": score.n_items, "effective": score.n_items }));
         higher.insert(task.name.to_owned(), json!({ "exact_match": true }));
     }
     progress("samples");
-    let samples = samples(job, &checkpoint, &vocabulary);
+    let samples = samples(job, &model, &vocabulary);
     let name = job.checkpoint.file_name().unwrap_or_default().to_string_lossy();
     let results = json!({
         "results": results,
@@ -138,10 +140,10 @@ fn task_result(task: &Task, score: &Score) -> Value {
     })
 }
 
-fn score(checkpoint: &Checkpoint, vocabulary: &Vocabulary, task: &Task, n_threads: usize) -> Score {
+fn score(model: &Model, vocabulary: &Vocabulary, task: &Task, n_threads: usize) -> Score {
     let n_threads = n_threads.max(1);
-    // A checkpoint cannot be shared between threads, only its memory: each worker takes a view of its own along.
-    let views: Vec<Checkpoint> = (0..n_threads).map(|_| view(checkpoint)).collect();
+    // A model cannot be shared between threads, only its memory: each worker takes a view of its own along.
+    let views: Vec<Model> = (0..n_threads).map(|_| model.replica()).collect();
     let found: Vec<(bool, bool)> = std::thread::scope(|scope| {
         let part = task.items.len().div_ceil(n_threads).max(1);
         let workers: Vec<_> = task
@@ -155,7 +157,8 @@ fn score(checkpoint: &Checkpoint, vocabulary: &Vocabulary, task: &Task, n_thread
                 })
             })
             .collect();
-        workers.into_iter().flat_map(|worker| worker.join().expect("scoring does not panic")).collect()
+        let joined = workers.into_iter().map(|worker| worker.join());
+        joined.flat_map(|found| found.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     });
     Score {
         n_right: found.iter().filter(|(right, _)| *right).count(),
@@ -164,16 +167,8 @@ fn score(checkpoint: &Checkpoint, vocabulary: &Vocabulary, task: &Task, n_thread
     }
 }
 
-fn view(checkpoint: &Checkpoint) -> Checkpoint {
-    Checkpoint {
-        state: checkpoint.state.clone(),
-        tensors: checkpoint.tensors.iter().map(tch::Tensor::shallow_clone).collect(),
-        optimizer: trainer::OptimizerState::default(),
-    }
-}
-
 /// Whether greedy decoding gives the answer, and whether the prompt had to be cut.
-fn is_right(checkpoint: &Checkpoint, vocabulary: &Vocabulary, item: &Item) -> (bool, bool) {
+fn is_right(model: &Model, vocabulary: &Vocabulary, item: &Item) -> (bool, bool) {
     let mut encoder = Encoder::new(vocabulary);
     let (mut tokens, mut answer) = (Vec::new(), Vec::new());
     encoder.encode(&item.prompt, &mut tokens);
@@ -181,19 +176,19 @@ fn is_right(checkpoint: &Checkpoint, vocabulary: &Vocabulary, item: &Item) -> (b
     tokens.extend_from_slice(&answer);
     // The last token is predicted and never read.
     tokens.pop();
-    let n_cut = tokens.len().saturating_sub(checkpoint.state.shape.context as usize);
+    let n_cut = tokens.len().saturating_sub(model.shape().context as usize);
     let tokens = &tokens[n_cut..];
-    let predicted = most_likely(checkpoint, tokens);
+    let predicted = most_likely(model, tokens);
     (predicted.ends_with(&answer), n_cut > 0)
 }
 
-fn samples(job: &EvalJob<'_>, checkpoint: &Checkpoint, vocabulary: &Vocabulary) -> Value {
+fn samples(job: &EvalJob<'_>, model: &Model, vocabulary: &Vocabulary) -> Value {
     let seed = job.seed.stream("samples");
     let sample = |prompt: &String| {
         let mut tokens = Vec::new();
         Encoder::new(vocabulary).encode(prompt, &mut tokens);
         let stop = vocabulary.end_of_text().0;
-        let continued = generate(checkpoint, &tokens, stop, &job.sampling, &seed.stream(prompt));
+        let continued = generate(model, &tokens, stop, &job.sampling, &seed.stream(prompt));
         let text = String::from_utf8_lossy(&decode(vocabulary, &continued)).into_owned();
         json!({ "prompt": prompt, "text": text })
     };

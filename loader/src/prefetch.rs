@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, bounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, bounded, never};
 
 use crate::rows::{LoadError, Loader};
 
@@ -92,6 +92,17 @@ impl<Batch: Send + 'static, E: From<LoadError> + Send + 'static> Prefetch<Batch,
                     return None;
                 }
             }
+        }
+    }
+}
+
+impl<Batch, E> Drop for Prefetch<Batch, E> {
+    /// The thread ends with the batch it is at: nothing of it goes on while the process does something else, or ends.
+    fn drop(&mut self) {
+        drop(std::mem::replace(&mut self.batches, never()));
+        if let Some(thread) = self.thread.take() {
+            // If it panicked, it did so over rows that nobody wants any more.
+            let _ = thread.join();
         }
     }
 }

@@ -140,6 +140,21 @@ fn a_stalled_disk_is_a_wait_not_a_hang() {
     assert!(batches.next(&mut |_| ()).is_none());
 }
 
+/// Dropped while a batch is being made: its thread is gone then, and the rows are closed.
+#[test]
+fn a_prefetch_ends_with_its_thread() {
+    let root = tempfile::tempdir().unwrap();
+    let loader = Arc::new(open(&packed(root.path(), &[vec![2, 3]]), CONTEXT, Verify::Ahead).unwrap());
+    let make = |loader: &Loader, first, n| {
+        std::thread::sleep(Duration::from_millis(50));
+        loader.blocks(first, n)
+    };
+    let mut batches = Prefetch::start(Arc::clone(&loader), (0..5).map(|row| (row, 1)), 1, make);
+    assert!(batches.next(&mut |_| ()).unwrap().is_ok());
+    drop(batches);
+    assert_eq!(Arc::strong_count(&loader), 1);
+}
+
 #[test]
 fn what_does_not_fit_is_refused_by_name() {
     let root = tempfile::tempdir().unwrap();

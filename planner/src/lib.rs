@@ -24,11 +24,13 @@ mod layout;
 mod loss;
 mod memory;
 mod names;
+mod prediction;
 mod proposal;
 mod schedule;
 mod shape;
 mod stability;
 mod stage;
+mod sweep;
 
 #[cfg(test)]
 mod tests;
@@ -44,8 +46,12 @@ pub use layout::{Layout, LayoutError, LayoutForecast, Machine, forecast_layout, 
 pub use loss::{CHINCHILLA, LossLaw};
 pub use memory::{GIB, Memory, Place, Process, of_layout, of_process};
 pub use names::nearest_divisors;
+pub use prediction::{Band, LawError, SizeLaw, SizedLoss, fit};
 pub use proposal::{Proposal, ProposalError, ProposedStage, Question, propose};
 pub use schedule::{Curve, LearningRate};
 pub use shape::{MuP, Precision, Recompute, Shape};
 pub use stability::{SpikePolicy, Stability};
 pub use stage::{Batch, OptimizerSettings, PlanError, RunPlan, StagePlan, StageRequest, check_growth_step, plan};
+pub use sweep::{
+    LawPlace, LawRequest, Prediction, SearchPoint, SweepRequest, Trial, TrialError, law_trials, places, sweep_trials,
+};

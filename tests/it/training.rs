@@ -10,6 +10,7 @@ use corpus::{Manifest, PackedWriter};
 use serde_json::Value;
 
 use crate::harness::{Bench, every_flipped_byte_is_found, expect_failure, files_of, moso};
+use crate::tiny::with_spikes;
 
 /// Steps of the tiny run: 30 + 20 + 20, with mask ramps over steps 31 to 40 and 51 to 60.
 const LAST_STEP: u64 = 70;
@@ -100,6 +101,50 @@ fn ctrl_c_ends_in_a_state_that_goes_on_and_a_folder_has_one_master() {
     assert_eq!(log.last().unwrap()["event"], "saved");
     bench.succeed("run", "out");
     assert!(final_hashes(&bench.path("out")).len() > 3);
+}
+
+/// Numbers of all events of a kind, in the order of the log.
+fn logged(out: &Path, kind: &str) -> Vec<u64> {
+    let log = events(out).into_iter().filter(|event| event["event"] == kind);
+    log.filter_map(|event| event["step"].as_u64()).collect()
+}
+
+/// A rule that finds spikes: training goes back and passes over them, or only passes over them; killed among them it ends with the same bits,
+/// every step stands in the log once, and the report and `moso trace` tell of them.
+#[test]
+fn spikes_go_through_the_command_line() {
+    let bench = Bench::new();
+    bench.make_rows("rows");
+    let text = fs::read_to_string(bench.path("run.toml")).unwrap();
+    let back = with_spikes(&text);
+    let skip = back.replace("{ rollback = { batches = 3 } }", "\"skip\"");
+    for (policy, run_file) in [("rollback", back), ("skip", skip)] {
+        fs::write(bench.path("run.toml"), run_file).unwrap();
+        let (whole, killed) = (format!("{policy}-whole"), format!("{policy}-killed"));
+        [&whole, &killed].iter().for_each(|out| bench.copy_rows("rows", out));
+        bench.succeed("train", &whole);
+        let skipped = logged(&bench.path(&whole), "skip");
+        assert!(!skipped.is_empty() && skipped.len() < 20, "{policy}: {skipped:?}");
+        bench.kill_when("train", &killed, |out| has_step(out, skipped[0] + 1));
+        bench.succeed("train", &killed);
+        assert_eq!(final_hashes(&bench.path(&killed)), final_hashes(&bench.path(&whole)), "{policy}");
+        for out in [&whole, &killed] {
+            let mut all = [logged(&bench.path(out), "step"), logged(&bench.path(out), "skip")].concat();
+            all.sort_unstable();
+            assert_eq!(all, (1..=LAST_STEP).collect::<Vec<_>>(), "{out}");
+        }
+        let n_back = logged(&bench.path(&whole), "rollback").len();
+        assert_eq!(n_back > 0, policy == "rollback", "{n_back}");
+        ["eval", "report"].iter().for_each(|stage| bench.succeed(stage, &whole));
+        let report = fs::read_to_string(bench.path(&whole).join("report/index.html")).unwrap();
+        assert!(
+            report.contains("<h3>Spikes</h3>") && report.contains("standard deviations above the mean"),
+            "{policy}"
+        );
+        let step = skipped[0].to_string();
+        let trace = moso().arg("trace").arg(bench.path(&whole)).args(["--step", &step]).output().unwrap();
+        assert!(String::from_utf8_lossy(&trace.stdout).contains("passed over"), "{trace:?}");
+    }
 }
 
 /// A watchdog that waits for less than a step finds a hang in every run; its patience changes no result.

@@ -330,6 +330,12 @@ int moso_norm(Tensor* x, Tensor* gain, Tensor* bias, Tensor* shares, double epsi
 
 int moso_attention(Tensor* x, Tensor* weight, Tensor* bias, Tensor* tables, Tensor* visible, int64_t n_rows, int64_t n_heads, Tensor** out) {
   return guarded_with_gradients([&] {
+    require(x->dim() == 2 && n_rows > 0 && n_heads > 0 && x->size(0) % n_rows == 0, "attention is over equally long rows");
+    if (visible) {
+      int64_t positions = x->size(0) / n_rows;
+      require(visible->sizes() == at::IntArrayRef({n_rows, 1, positions, positions}), "what is visible has another shape than the rows");
+      require(visible->scalar_type() == x->scalar_type() && visible->device() == x->device(), "what is visible has another kind or device than the rows");
+    }
     std::optional<Tensor> mask;
     if (visible) mask = *visible;
     *out = new Tensor(x->is_cuda() ? attention_of_gpu(*x, *weight, *bias, *tables, mask, n_rows, n_heads)

@@ -96,6 +96,29 @@ mod tests {
         }
     }
 
+    /// Two rows of three positions, two heads of size four.
+    #[test]
+    fn attention_looks_at_its_rows_first() {
+        let random = |size: &[i64]| Tensor::randn(size, (Kind::Float, Device::Cpu));
+        let (x, weight, bias, tables) = (random(&[6, 8]), random(&[24, 8]), random(&[24]), random(&[4, 3, 2]));
+        let attend = |visible: Option<&Tensor>, n_rows, n_heads| {
+            let out = attention(&x, (&weight, &bias), &tables, visible, n_rows, n_heads);
+            out.map_err(|error| error.to_string())
+        };
+        let zeros = |size: &[i64], kind| Tensor::zeros(size, (kind, Device::Cpu));
+        assert_eq!(attend(None, 2, 2).unwrap().size(), [6, 8]);
+        assert!(attend(Some(&zeros(&[2, 1, 3, 3], Kind::Float)), 2, 2).is_ok());
+        for (n_rows, n_heads) in [(0, 2), (-1, 2), (4, 2), (2, 0)] {
+            assert!(attend(None, n_rows, n_heads).unwrap_err().contains("equally long rows"), "{n_rows} {n_heads}");
+        }
+        for size in [&[2, 1, 3, 2][..], &[1, 1, 3, 3], &[2, 3, 3], &[2, 2, 3, 3]] {
+            let refused = attend(Some(&zeros(size, Kind::Float)), 2, 2).unwrap_err();
+            assert!(refused.contains("another shape than the rows"), "{size:?}: {refused}");
+        }
+        let refused = attend(Some(&zeros(&[2, 1, 3, 3], Kind::Double)), 2, 2).unwrap_err();
+        assert!(refused.contains("another kind"), "{refused}");
+    }
+
     #[test]
     fn a_mismatch_is_an_error_and_not_an_abort() {
         let parameter = Tensor::zeros([2], (Kind::Float, Device::Cpu));

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use corpus::{FileEntry, FileError, Manifest, ManifestError, Parent, Settings, StageFolder, write_atomically};
+use corpus::{FileEntry, FileError, Hash, Manifest, ManifestError, Parent, Settings, StageFolder, write_atomically};
 use planner::{Growth, MuP, Precision, Shape};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -16,13 +16,16 @@ use crate::model::Model;
 use crate::optimizer::OptimizerState;
 use crate::parameters::parameter_specs;
 use crate::stability::{Skipped, Window};
-use crate::tensor_files::{TensorFiles, write_tensors};
+use crate::tensor_files::{TensorFiles, read_tensors, write_tensors};
 
 /// Version of the folder's layout.
 pub const CHECKPOINT_FORMAT: u32 = 3;
 
 /// The three kinds of tensor files.
 const PARTS: [&str; 3] = ["weights", "first-moment", "second-moment"];
+
+/// The file of the state.
+const STATE: &str = "state.json";
 
 /// Everything a run needs to go on, less the tensors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -203,7 +206,7 @@ fn write_checkpoint(
     let folder = StageFolder::begin(&path)?;
     let mut files = write_parts(folder.path())?;
     let json = serde_json::to_vec_pretty(state).expect("a state has only string keys");
-    files.push(write_atomically(folder.path(), "state.json", &json, 1)?);
+    files.push(write_atomically(folder.path(), STATE, &json, 1)?);
     for entry in &files {
         read_back(&folder.path().join(&entry.path), entry)?;
     }
@@ -239,51 +242,73 @@ fn layout(folder: &Path, name: &str, what: impl Into<String>) -> CheckpointError
     CheckpointError::Layout { path: folder.join(name), what: what.into() }
 }
 
-/// Reads a checkpoint after checking every file's hash.
+/// Reads a checkpoint, and compares every file with its hash.
 pub fn load(folder: &Path) -> Result<Checkpoint, CheckpointError> {
-    let (state, files) = open(folder)?;
-    let specs = parameter_specs(&state.shape);
-    let read = |files: &TensorFiles| specs.iter().map(|spec| files.read(spec)).collect::<Result<Vec<Tensor>, _>>();
-    let [tensors, first, second] = files;
-    let optimizer = OptimizerState { step: state.updates, first: read(&first)?, second: read(&second)? };
-    Ok(Checkpoint { tensors: read(&tensors)?, state, optimizer })
+    load_and_tell(folder, &mut |_| ())
+}
+
+/// The same, and tells what is being read: a slow disk may take long.
+pub(crate) fn load_and_tell(folder: &Path, tell: &mut dyn FnMut(&Path)) -> Result<Checkpoint, CheckpointError> {
+    let (manifest, state) = open(folder)?;
+    let mut read = |part: &str| read_tensors(&files_of(folder, &manifest, part), &state.shape, tell);
+    let [weights, first, second] = PARTS;
+    let tensors = read(weights)?;
+    let optimizer = OptimizerState { step: state.updates, first: read(first)?, second: read(second)? };
+    Ok(Checkpoint { tensors, state, optimizer })
+}
+
+/// Reads a checkpoint without its moments, a third of it: enough for everything but training.
+pub fn load_weights(folder: &Path) -> Result<Checkpoint, CheckpointError> {
+    let (manifest, state) = open(folder)?;
+    let tensors = read_tensors(&files_of(folder, &manifest, PARTS[0]), &state.shape, &mut |_| ())?;
+    let optimizer = OptimizerState { step: state.updates, ..OptimizerState::default() };
+    Ok(Checkpoint { tensors, state, optimizer })
 }
 
 /// The state of a checkpoint, without its tensors.
 pub fn read_state(folder: &Path) -> Result<RunState, CheckpointError> {
-    let path = folder.join("state.json");
-    let json = fs::read(&path).map_err(|source| FileError::new("read", &path, source))?;
-    serde_json::from_slice(&json).map_err(|error| layout(folder, "state.json", error.to_string()))
+    open(folder).map(|(_, state)| state)
 }
 
-/// Opens a checkpoint after checking every file's hash: its state, and the files of its weights and both moments.
-fn open(folder: &Path) -> Result<(RunState, [TensorFiles; 3]), CheckpointError> {
+/// The manifest and the state of a checkpoint; none of its tensors were looked at yet.
+fn open(folder: &Path) -> Result<(Manifest, RunState), CheckpointError> {
     let manifest = Manifest::read(folder)?;
     if manifest.format != CHECKPOINT_FORMAT {
         let what = format!("is of format {}, this moso reads format {CHECKPOINT_FORMAT}", manifest.format);
         return Err(layout(folder, Manifest::NAME, what));
     }
-    for entry in &manifest.files {
-        let path = folder.join(&entry.path);
-        if corpus::hash_file(&path)? != entry.blake3 {
-            return Err(CheckpointError::Hash { path });
-        }
-    }
-    let state = read_state(folder)?;
-    let files_of = |part: &str| {
-        let files = manifest.files.iter().filter(|entry| entry.path.starts_with(part));
-        let paths: Vec<PathBuf> = files.map(|entry| folder.join(&entry.path)).collect();
-        TensorFiles::open(&paths, &state.shape)
+    let [(path, hash)] = &files_of(folder, &manifest, STATE)[..] else {
+        return Err(layout(folder, Manifest::NAME, format!("does not name one {STATE}")));
     };
-    let [weights, first, second] = PARTS;
-    let files = [files_of(weights)?, files_of(first)?, files_of(second)?];
-    Ok((state, files))
+    let json = fs::read(path).map_err(|source| FileError::new("read", path, source))?;
+    if corpus::hash_bytes(&json) != *hash {
+        return Err(CheckpointError::Hash { path: path.clone() });
+    }
+    let state = serde_json::from_slice(&json).map_err(|error| layout(folder, STATE, error.to_string()))?;
+    Ok((manifest, state))
+}
+
+/// The files whose names begin so, with their hashes.
+fn files_of(folder: &Path, manifest: &Manifest, part: &str) -> Vec<(PathBuf, Hash)> {
+    let files = manifest.files.iter().filter(|entry| entry.path.starts_with(part));
+    files.map(|entry| (folder.join(&entry.path), entry.blake3.clone())).collect()
 }
 
 /// Grows the checkpoint in `folder` by `step`, whose old shape is the checkpoint's, into a checkpoint in the folder `checkpoints`: tensor by
-/// tensor, so that memory holds the largest one and little else. Gives the new folder.
+/// tensor, so that memory holds the largest one and little else. Gives the new folder. Files are hashed first and then read again: new blocks
+/// come from old ones in another order than that of the file.
 pub fn grow_offline(folder: &Path, step: &GrowthStep, checkpoints: &Path) -> Result<PathBuf, CheckpointError> {
-    let (mut state, files) = open(folder)?;
+    let (manifest, mut state) = open(folder)?;
+    let open_part = |part: &str| {
+        let files = files_of(folder, &manifest, part);
+        for (path, hash) in &files {
+            if corpus::hash_file(path)? != *hash {
+                return Err(CheckpointError::Hash { path: path.clone() });
+            }
+        }
+        TensorFiles::open(&files.into_iter().map(|(path, _)| path).collect::<Vec<_>>(), &state.shape)
+    };
+    let files = PARTS.into_iter().map(open_part).collect::<Result<Vec<_>, _>>()?;
     let (old, new) = (parameter_specs(&step.old), parameter_specs(&step.new));
     let Growth { depth, ramp_tokens, .. } = step.growth;
     state.shape = step.new;

@@ -41,3 +41,31 @@ pub(crate) fn device_name(device: Device) -> String {
 pub(crate) fn n_workers(device: Device, n_threads: usize) -> usize {
     if device == Device::Cpu { n_threads.max(1) } else { 1 }
 }
+
+/// Whether libtorch said, of the CPU or a GPU, that there is not enough memory.
+pub fn is_out_of_memory(said: &str) -> bool {
+    let of_libtorch =
+        ["can't allocate memory", "not enough memory", "std::bad_alloc", "CUDA out of memory", "_ALLOC_FAILED"];
+    of_libtorch.iter().any(|words| said.contains(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Kind, Tensor};
+
+    use super::*;
+
+    /// More than any machine can address.
+    const TOO_MANY: [i64; 1] = [1 << 47];
+
+    #[test]
+    fn what_libtorch_says_of_memory_is_understood() {
+        let error = Tensor::f_zeros(TOO_MANY, (Kind::Float, Device::Cpu)).unwrap_err();
+        assert!(is_out_of_memory(&error.to_string()), "{error}");
+        let panic = std::panic::catch_unwind(|| Tensor::zeros(TOO_MANY, (Kind::Float, Device::Cpu))).unwrap_err();
+        assert!(is_out_of_memory(panic.downcast_ref::<String>().unwrap()));
+        let error =
+            Tensor::zeros([2], (Kind::Float, Device::Cpu)).f_matmul(&Tensor::zeros([3], (Kind::Float, Device::Cpu)));
+        assert!(!is_out_of_memory(&error.unwrap_err().to_string()));
+    }
+}

@@ -3,7 +3,6 @@
 use corpus::Seed;
 use tch::{Kind, Tensor};
 
-use crate::checkpoint::Checkpoint;
 use crate::model::{Cache, Model};
 
 /// How to draw the next token.
@@ -19,12 +18,12 @@ pub struct Sampling {
 
 /// Continues `prompt` until `stop` or the limit, and hands over each token as soon as it is drawn, which may end it too (`false`). The model
 /// sees at most `context` tokens: where there are more, the older half of the context is forgotten. The result is a function of weights, prompt
-/// and seed.
+/// and seed: libtorch computes on this thread alone, since its number of threads changes the order of sums.
 ///
 /// # Panics
 /// Where the prompt is empty.
 pub fn generate_each(
-    checkpoint: &Checkpoint,
+    model: &Model,
     prompt: &[u32],
     stop: u32,
     sampling: &Sampling,
@@ -32,8 +31,8 @@ pub fn generate_each(
     take: &mut dyn FnMut(u32) -> bool,
 ) {
     assert!(!prompt.is_empty(), "a continuation needs something to continue");
-    let context = checkpoint.state.shape.context as usize;
-    let model = checkpoint.model();
+    tch::set_num_threads(1);
+    let context = model.shape().context as usize;
     let mut tokens = prompt.to_vec();
     let mut cache = model.cache();
     for index in 0..sampling.n_tokens {
@@ -44,7 +43,7 @@ pub fn generate_each(
         } else {
             &tokens[tokens.len() - 1..]
         };
-        let logits = next_logits(&model, unseen, &mut cache);
+        let logits = next_logits(model, unseen, &mut cache);
         let point = seed.below(index as u64, 1 << 53) as f64 / (1_u64 << 53) as f64;
         let next = draw(&logits, sampling, point);
         if next == stop || !take(next) {
@@ -55,9 +54,9 @@ pub fn generate_each(
 }
 
 /// What [`generate_each`] hands over, together; without the prompt.
-pub fn generate(checkpoint: &Checkpoint, prompt: &[u32], stop: u32, sampling: &Sampling, seed: &Seed) -> Vec<u32> {
+pub fn generate(model: &Model, prompt: &[u32], stop: u32, sampling: &Sampling, seed: &Seed) -> Vec<u32> {
     let mut tokens = Vec::new();
-    generate_each(checkpoint, prompt, stop, sampling, seed, &mut |token| {
+    generate_each(model, prompt, stop, sampling, seed, &mut |token| {
         tokens.push(token);
         true
     });
@@ -98,11 +97,10 @@ fn draw(logits: &[f32], sampling: &Sampling, point: f64) -> u32 {
 }
 
 /// The most likely next token after every position of `tokens`, at most as many as the context.
-pub fn most_likely(checkpoint: &Checkpoint, tokens: &[u32]) -> Vec<u32> {
-    let model = checkpoint.model();
+pub fn most_likely(model: &Model, tokens: &[u32]) -> Vec<u32> {
     let ids: Vec<i64> = tokens.iter().map(|&token| i64::from(token)).collect();
     let next = tch::no_grad(|| {
-        let hidden = model.hidden(&row(&ids, &model), None).expect("a row of tokens");
+        let hidden = model.hidden(&row(&ids, model), None).expect("a row of tokens");
         model.logits(&hidden).argmax(-1, false).view([-1])
     });
     let next: Vec<i64> = Vec::try_from(next).expect("indices are an integer vector");

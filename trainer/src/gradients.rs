@@ -21,7 +21,7 @@ use torch_ext::TorchError;
 
 use crate::batch::{Batch, LossBy, MicroBatch};
 use crate::masks::Masks;
-use crate::model::{Model, N_WEIGHTS, Surroundings, of_tensors, sums};
+use crate::model::{Model, Surroundings, of_tensors, sums};
 use crate::parameters::{BLOCK_TENSORS, OUTER_TENSORS};
 use crate::staging::Inputs;
 
@@ -68,7 +68,10 @@ pub struct BatchResult {
 pub struct Workers {
     model: Model,
     workers: Vec<Worker>,
+    /// Made for the first batch with gradients: who only looks at losses needs no room for them.
     sums: Vec<Sum>,
+    /// Size, kind and device of every tensor.
+    places: Vec<(Vec<i64>, (Kind, Device))>,
     /// Memory for a micro-batch's gradient of the embedding, `(v, h)`, that is not in use.
     spare: Mutex<Vec<Tensor>>,
     /// What the gradients of masked weights are multiplied with to be those of the weights.
@@ -104,9 +107,9 @@ impl Workers {
     ) -> Self {
         let worker = |_| Worker { model: model.replica(), logits: None };
         let workers = (0..n_workers.max(1)).map(worker).collect();
-        let sums = tensors.iter().map(Sum::new).collect();
+        let places = tensors.iter().map(|tensor| (tensor.size(), (tensor.kind(), tensor.device()))).collect();
         let factors = factors(model.shape(), masks, tensors);
-        Self { model, workers, sums, spare: Mutex::default(), factors, recompute }
+        Self { model, workers, sums: Vec::new(), places, spare: Mutex::default(), factors, recompute }
     }
 
     /// Takes over what an update made of `tensors`, and the masks of the next step.
@@ -131,6 +134,9 @@ fn factors(shape: &Shape, masks: Option<&Masks>, tensors: &[Tensor]) -> Vec<Opti
 
 /// Computes a batch, with gradients or without.
 pub fn run_batch(batch: &Batch, workers: &mut Workers, with_gradients: bool) -> Result<BatchResult, BatchError> {
+    if with_gradients && workers.sums.is_empty() {
+        workers.sums = workers.places.iter().map(|(size, options)| Sum::new(size, *options)).collect();
+    }
     let turns = Turns { sums: &workers.sums, failed: AtomicBool::new(false) };
     let scale = with_gradients.then(|| 1.0 / batch.n_targets.max(1) as f64);
     turns.begin();
@@ -143,7 +149,9 @@ pub fn run_batch(batch: &Batch, workers: &mut Workers, with_gradients: bool) -> 
         [worker] if worker.model.device() != Device::Cpu => vec![run_worker(&job, worker)],
         workers => std::thread::scope(|scope| {
             let threads: Vec<_> = workers.iter_mut().map(|worker| scope.spawn(|| run_worker(&job, worker))).collect();
-            threads.into_iter().map(|thread| thread.join().expect("a worker returns its errors")).collect()
+            let joined = threads.into_iter().map(|thread| thread.join());
+            // What made it panic is what must be told: it may be the machine's memory.
+            joined.map(|outcome| outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
         }),
     };
     let is_consequence = |outcome: &Result<_, BatchError>| matches!(outcome, Err(BatchError::Abandoned));
@@ -320,7 +328,6 @@ fn backward(
 
 fn gradients_of(out: &Tensor, d_out: &Tensor, inputs: &[&Tensor]) -> Result<Vec<Tensor>, TorchError> {
     let gradients = torch_ext::gradients(out, d_out, inputs)?;
-    debug_assert!(inputs.len() <= N_WEIGHTS + 1, "those of a block at most");
     Ok(gradients.into_iter().zip(inputs).map(|(found, input)| found.unwrap_or_else(|| input.zeros_like())).collect())
 }
 
@@ -371,8 +378,8 @@ struct Sum {
 }
 
 impl Sum {
-    fn new(tensor: &Tensor) -> Self {
-        Self { turn: Mutex::new((0, tensor.empty_like())), is_next: Condvar::new() }
+    fn new(size: &[i64], options: (Kind, Device)) -> Self {
+        Self { turn: Mutex::new((0, Tensor::empty(size, options))), is_next: Condvar::new() }
     }
 
     fn tensor(&self) -> Tensor {

@@ -35,7 +35,7 @@ pub struct GrowthStep {
 
 /// What is kept for every weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub(crate) enum Part {
     /// The weight itself.
     Weight,
     /// The mean of its gradients.
@@ -44,11 +44,41 @@ pub enum Part {
     SecondMoment,
 }
 
+/// Rows of logits that are compared at a time: all at once would be many times the weights.
+const LOGIT_ROWS: i64 = 256;
+
+/// What logits `(n, v)` are made of.
+pub(crate) struct Head {
+    /// Final hidden states, `(n, h)`.
+    pub(crate) hidden: Tensor,
+    /// `(v, h)`.
+    pub(crate) embedding: Tensor,
+}
+
+impl Head {
+    fn logits(&self, first: i64, n_rows: i64) -> Tensor {
+        self.hidden.narrow(0, first, n_rows).matmul(&self.embedding.tr())
+    }
+}
+
+/// The largest change of a logit; NaN where one is.
+pub(crate) fn max_logit_difference(before: &Head, after: &Head) -> f64 {
+    let n = before.hidden.size()[0];
+    let largest = |first: i64| {
+        let n_rows = LOGIT_ROWS.min(n - first);
+        let mut difference = after.logits(first, n_rows);
+        difference -= before.logits(first, n_rows);
+        difference.abs_().max()
+    };
+    let largest: Vec<Tensor> = tch::no_grad(|| (0..n).step_by(LOGIT_ROWS as usize).map(largest).collect());
+    Tensor::stack(&largest, 0).max().double_value(&[])
+}
+
 /// Grows weights and moments, those of [`parameter_specs`].
 ///
 /// # Panics
 /// Where the shape shrinks on some axis: `planner::plan` refuses that.
-pub fn grow(tensors: &[Tensor], state: &OptimizerState, step: &GrowthStep) -> (Vec<Tensor>, OptimizerState) {
+pub(crate) fn grow(tensors: &[Tensor], state: &OptimizerState, step: &GrowthStep) -> (Vec<Tensor>, OptimizerState) {
     let specs = parameter_specs(&step.new);
     let grown = |part: Part, small: &[Tensor]| {
         let of = |(index, spec): (usize, &ParameterSpec)| step.grown(part, index, spec, &small[step.source(index).0]);
@@ -61,12 +91,12 @@ pub fn grow(tensors: &[Tensor], state: &OptimizerState, step: &GrowthStep) -> (V
 
 impl GrowthStep {
     /// Updates that the optimizer counts afterwards, from those before.
-    pub fn updates(&self, before: u64) -> u64 {
+    pub(crate) fn updates(&self, before: u64) -> u64 {
         if self.growth.moments == Moments::Reset { 0 } else { before }
     }
 
     /// The old tensor that the new tensor `index` starts from, and whether it belongs to a new block.
-    pub fn source(&self, index: usize) -> (usize, bool) {
+    pub(crate) fn source(&self, index: usize) -> (usize, bool) {
         let Some(inner) = index.checked_sub(OUTER_TENSORS) else { return (index, false) };
         let (block, tensor) = (inner / BLOCK_TENSORS, inner % BLOCK_TENSORS);
         let (n_old, n_new) = (self.old.layers as usize, self.new.layers as usize);
@@ -75,7 +105,7 @@ impl GrowthStep {
     }
 
     /// The new tensor `index`, which `spec` describes, or a moment of it, from the old one that it starts from.
-    pub fn grown(&self, part: Part, index: usize, spec: &ParameterSpec, small: &Tensor) -> Tensor {
+    pub(crate) fn grown(&self, part: Part, index: usize, spec: &ParameterSpec, small: &Tensor) -> Tensor {
         assert_eq!(self.new.shrinks_from(&self.old), None, "a model can only grow");
         let is_new = self.source(index).1;
         tch::no_grad(|| match part {

@@ -10,9 +10,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use corpus::{FileError, write_atomically};
+use planner::Band;
 use serde::Serialize;
 
 use crate::batch::LossBy;
+use crate::run::TrainError;
 
 /// Seconds of one step by what they went to.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -140,6 +142,22 @@ pub enum Event {
         /// Predicted tokens.
         n_targets: u64,
     },
+    /// A held-out loss that was predicted from smaller models, and what was found.
+    Prediction {
+        /// Steps done.
+        step: u64,
+        /// Stage.
+        stage: String,
+        /// Tokens trained on.
+        tokens: u64,
+        /// Mean held-out loss in nats over all languages.
+        loss: f64,
+        /// What was predicted.
+        #[serde(rename = "predicted")]
+        band: Band,
+        /// Whether the loss lies in the band.
+        is_inside: bool,
+    },
     /// The state is being copied and written.
     Checkpoint {
         /// Steps done.
@@ -182,6 +200,8 @@ pub enum Event {
     Rollback {
         /// Steps done after going back.
         step: u64,
+        /// Tokens trained on up to there.
+        tokens: u64,
         /// The checkpoint.
         what: String,
         /// What was wrong, and with which step.
@@ -222,20 +242,29 @@ impl MetricsLog {
     /// The file's name in the run's folder.
     pub(crate) const NAME: &'static str = "metrics.jsonl";
 
-    /// Opens the log. With `resume_step` everything behind that checkpoint's line is cut away, else the log starts empty.
-    pub(crate) fn open(out: &Path, resume_step: Option<u64>) -> Result<Self, FileError> {
+    /// Opens the log. With `resume_step` everything behind that checkpoint's line, which must be there, is cut away; else the log starts empty.
+    pub(crate) fn open(out: &Path, resume_step: Option<u64>) -> Result<Self, TrainError> {
         let path = out.join(Self::NAME);
         let kept = match resume_step {
             Some(step) => {
                 let text = fs::read_to_string(&path).map_err(|source| FileError::new("read", &path, source))?;
-                lines_up_to_checkpoint(&text, step)
+                lines_up_to_checkpoint(&text, step).ok_or_else(|| TrainError::OtherLog { path: path.clone(), step })?
             }
             None => String::new(),
         };
         write_atomically(out, Self::NAME, kept.as_bytes(), 0)?;
-        let file =
-            OpenOptions::new().append(true).open(&path).map_err(|source| FileError::new("open", &path, source))?;
+        let file = Self::open_end(&path)?;
         Ok(Self { path, file })
+    }
+
+    fn open_end(path: &Path) -> Result<File, FileError> {
+        OpenOptions::new().append(true).open(path).map_err(|source| FileError::new("open", path, source))
+    }
+
+    /// Appends a line to whatever log lies in `out` now: going back replaces the file, and not everybody hears of it.
+    pub(crate) fn append(out: &Path, line: &[u8]) -> Result<(), FileError> {
+        let path = out.join(Self::NAME);
+        Self::open_end(&path)?.write_all(line).map_err(|source| FileError::new("write", &path, source))
     }
 
     /// An event as the log has it.
@@ -257,7 +286,8 @@ impl MetricsLog {
     }
 }
 
-fn lines_up_to_checkpoint(text: &str, step: u64) -> String {
+/// The lines up to that of a checkpoint, if it is there.
+fn lines_up_to_checkpoint(text: &str, step: u64) -> Option<String> {
     let is_checkpoint = |line: &str| {
         let value: Option<serde_json::Value> = serde_json::from_str(line).ok();
         value.is_some_and(|value| value["event"] == "checkpoint" && value["step"] == step)
@@ -267,10 +297,10 @@ fn lines_up_to_checkpoint(text: &str, step: u64) -> String {
         kept.push_str(line);
         kept.push('\n');
         if is_checkpoint(line) {
-            break;
+            return Some(kept);
         }
     }
-    kept
+    None
 }
 
 #[cfg(test)]
@@ -281,6 +311,7 @@ mod tests {
     fn the_log_is_cut_behind_the_checkpoint() {
         let first = "{\"event\":\"step\",\"step\":1}\n{\"event\":\"checkpoint\",\"step\":1}\n";
         let text = format!("{first}{{\"event\":\"growth\",\"step\":1}}\n{{\"event\":\"step\",\"st");
-        assert_eq!(lines_up_to_checkpoint(&text, 1), first);
+        assert_eq!(lines_up_to_checkpoint(&text, 1).unwrap(), first);
+        assert_eq!(lines_up_to_checkpoint(&text, 2), None);
     }
 }

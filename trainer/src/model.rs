@@ -70,9 +70,9 @@ mod weight {
 }
 
 /// What the positions of some rows see of each other: the same for all blocks.
-pub struct Surroundings {
+pub(crate) struct Surroundings {
     /// Rows that the positions are of.
-    pub n_rows: i64,
+    pub(crate) n_rows: i64,
     /// Where positions see only their own document: 0 for what is seen, minus infinity for what is not, `(b, 1, t, t)`.
     visible: Option<Tensor>,
 }
@@ -187,7 +187,7 @@ impl Model {
 
     /// What is the same for all blocks that compute `n_rows` rows. `documents` `(b, t)` numbers the documents of each row; without it every
     /// position sees all before it.
-    pub fn surroundings(&self, n_rows: i64, documents: Option<&Tensor>) -> Surroundings {
+    pub(crate) fn surroundings(&self, n_rows: i64, documents: Option<&Tensor>) -> Surroundings {
         Surroundings { n_rows, visible: documents.map(|documents| visible(documents, self.embedding.kind())) }
     }
 
@@ -236,7 +236,7 @@ impl Model {
     ///
     /// # Panics
     /// Where the row would become longer than the context, or several tokens come at once and not first.
-    pub fn hidden_of_next(&self, tokens: &Tensor, cache: &mut Cache) -> Result<Tensor, TorchError> {
+    pub(crate) fn hidden_of_next(&self, tokens: &Tensor, cache: &mut Cache) -> Result<Tensor, TorchError> {
         let n_new = tokens.size()[1];
         assert!(n_new == 1 || cache.n_positions == 0, "tokens come one by one, or all first");
         assert!(cache.n_positions + n_new <= self.shape.context as i64, "a row is no longer than the context");
@@ -251,7 +251,7 @@ impl Model {
     }
 
     /// A cache that has seen nothing.
-    pub fn cache(&self) -> Cache {
+    pub(crate) fn cache(&self) -> Cache {
         let Shape { heads, context, .. } = self.shape;
         let size = [2, 1, heads as i64, context as i64, self.shape.head_size as i64];
         let empty = |_: &Block| Tensor::empty(size, (self.embedding.kind(), self.device()));
@@ -337,7 +337,7 @@ impl Model {
 }
 
 /// Rotated keys, and values, of the tokens of one row that a model has seen.
-pub struct Cache {
+pub(crate) struct Cache {
     /// Tokens seen.
     n_positions: i64,
     /// Of every block, `(2, 1, heads, context, d)`.
@@ -346,7 +346,7 @@ pub struct Cache {
 
 impl Cache {
     /// Tokens seen.
-    pub fn n_positions(&self) -> usize {
+    pub(crate) fn n_positions(&self) -> usize {
         self.n_positions as usize
     }
 }

@@ -1,7 +1,6 @@
 //! The training loop: stages, growth between them, checkpoints, validation, and going on after anything.
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,16 +10,19 @@ use std::time::{Duration, Instant};
 use corpus::{FileEntry, FileError, Manifest, Parent, Seed, Settings};
 use loader::{LoadError, Loader, LoaderSettings, Prefetch};
 use planner::{
-    Batch as Batches, Growth, OptimizerSettings, Precision, Recompute, RunPlan, SpikePolicy, Stability, StagePlan,
+    Batch as Batches, Growth, OptimizerSettings, Precision, Prediction, Recompute, RunPlan, SpikePolicy, Stability,
+    StagePlan,
 };
 use tch::{Cuda, Device, Kind, Tensor};
 use thiserror::Error;
 
 use crate::batch::{Batch, load_batch};
-use crate::checkpoint::{Checkpoint, CheckpointError, checkpoint_folder, list_checkpoints, load, remove_others};
+use crate::checkpoint::{
+    Checkpoint, CheckpointError, checkpoint_folder, list_checkpoints, load_and_tell, remove_others,
+};
 use crate::device::{device_name, n_workers};
 use crate::gradients::{BatchError, BatchResult, Workers, run_batch};
-use crate::growth::{GrowthStep, grow};
+use crate::growth::{GrowthStep, Head, grow, max_logit_difference};
 use crate::masks::Masks;
 use crate::metrics::{BatchDocument, Documents, Event, MetricsLog, Seconds};
 use crate::optimizer::{gradient_norm, update};
@@ -28,7 +30,7 @@ use crate::resume::{first_checkpoint, newest_checkpoint, parents_until};
 use crate::saving::{Keep, Saved, Saver};
 use crate::stability::{Skipped, Spike, Window, skips_in_a_row};
 use crate::tensorboard::TensorBoard;
-use crate::validation::validate;
+use crate::validation::{HeldOut, validate};
 use crate::watchdog::{Pulse, Stall, Watchdog};
 
 /// Version of what `checkpoints/manifest.json` describes.
@@ -82,6 +84,8 @@ pub struct TrainJob<'a> {
     pub keep_last: usize,
     /// Steps between validations; the end of every stage is validated besides.
     pub validate_every: u64,
+    /// Held-out losses that were predicted: told at their steps, beside what was found. Changes no result.
+    pub predictions: Vec<Prediction>,
     /// Where to compute.
     pub device: Device,
     /// Worker threads; the result does not depend on them, and a GPU has one worker.
@@ -135,6 +139,18 @@ pub enum TrainError {
         what: &'static str,
         /// The first thing that differs.
         difference: String,
+    },
+    /// The log does not belong to the checkpoint.
+    #[error(
+        "{} has no line of the checkpoint at step {step}: put back the log that was written with it, or remove checkpoints/ beside it to \
+         train anew",
+        path.display()
+    )]
+    OtherLog {
+        /// The log.
+        path: PathBuf,
+        /// The checkpoint.
+        step: u64,
     },
     /// The packed rows are not those of the plan.
     #[error("the packed stages hold {found} rows, the plan needs {expected}")]
@@ -195,7 +211,7 @@ pub fn train(job: &TrainJob<'_>, watch: &mut dyn FnMut(&Event)) -> Result<Outcom
     tch::set_num_threads(1);
     let mut trainer = Trainer::open(job, watch)?;
     trainer.start()?;
-    let _watchdog = trainer.watchdog()?;
+    let _watchdog = trainer.watchdog();
     while let Some(index) = job.plan.stage_at(trainer.checkpoint.state.step) {
         if trainer.checkpoint.state.stage != index {
             trainer.enter_stage(index)?;
@@ -221,6 +237,8 @@ struct Trainer<'a> {
     job: &'a TrainJob<'a>,
     rows: Arc<Loader>,
     held_out: Loader,
+    /// The held-out rows as one batch, and the number of rows of its micro-batches.
+    validation: Option<(u64, HeldOut)>,
     log: MetricsLog,
     board: TensorBoard,
     pulse: Pulse,
@@ -262,6 +280,7 @@ impl<'a> Trainer<'a> {
             checkpoint_seconds: 0.0,
             rows,
             held_out,
+            validation: None,
             log,
             watch,
             checkpoint,
@@ -311,7 +330,7 @@ impl<'a> Trainer<'a> {
         self.pulse.beat(self.checkpoint.state.step, "growth");
         let stage = &self.job.plan.stages[index];
         let (old, new) = (self.checkpoint.state.shape, stage.shape);
-        let (logits_before, loss_before) = self.fixed_batch()?;
+        let (before, loss_before) = self.fixed_batch()?;
         let seed = self.job.seed.stream("growth").stream(&stage.name);
         let growth_step = GrowthStep { old, new, growth, mup: self.job.plan.mup, seed };
         let (tensors, optimizer) = grow(&self.checkpoint.tensors, &self.checkpoint.optimizer, &growth_step);
@@ -322,8 +341,8 @@ impl<'a> Trainer<'a> {
         let stage_from = std::mem::replace(&mut state.stage_name, stage.name.clone());
         self.checkpoint.state.masks = self.masks(index);
         self.workers = make_workers(self.job, &self.checkpoint);
-        let (logits_after, loss_after) = self.fixed_batch()?;
-        let max_logit_diff = (logits_after - logits_before).abs().max().double_value(&[]);
+        let (after, loss_after) = self.fixed_batch()?;
+        let max_logit_diff = max_logit_difference(&before, &after);
         let step = self.checkpoint.state.step;
         self.emit(Event::Growth {
             step,
@@ -345,8 +364,8 @@ impl<'a> Trainer<'a> {
         Err(TrainError::NotPreserved { stage: stage.name.clone(), logit_diff: max_logit_diff, loss_jump })
     }
 
-    /// Logits `(n, v)` and mean loss on the first held-out rows.
-    fn fixed_batch(&self) -> Result<(Tensor, f64), TrainError> {
+    /// What makes the logits of the first held-out rows, and their mean loss.
+    fn fixed_batch(&self) -> Result<(Head, f64), TrainError> {
         let state = &self.checkpoint.state;
         let (shape, step) = (state.shape, state.step);
         let failed = |source| batch_error(step, source);
@@ -355,14 +374,11 @@ impl<'a> Trainer<'a> {
         // In float32 whatever the run computes in: what is measured is growth, not rounding.
         let model = (shape, state.mup, state.masks.as_ref());
         let mut worker = Workers::new(&self.checkpoint.tensors, model, Precision::Float32, Recompute::None, 1);
-        let result = run_batch(&batch, &mut worker, false).map_err(failed)?;
-        let block = self.held_out.blocks(0, n_rows)?.swap_remove(0);
-        let n_rows = block.n_rows();
-        let rows = torch_ext::rows_tensor(block, n_rows).map_err(|error| failed(error.into()))?.to_device(device);
+        let loss = run_batch(&batch, &mut worker, false).map_err(failed)?.loss;
+        let tokens = batch.micro_batches[0].inputs().rows.narrow(1, 0, shape.context as i64);
         let model = worker.model();
-        let tokens = rows.narrow(1, 0, shape.context as i64);
-        let hidden = tch::no_grad(|| model.hidden(&tokens, None));
-        Ok((model.logits(&hidden.map_err(|error| failed(error.into()))?), result.loss))
+        let hidden = tch::no_grad(|| model.hidden(&tokens, None)).map_err(|error| failed(error.into()))?;
+        Ok((Head { hidden, embedding: model.embedding().shallow_clone() }, loss))
     }
 
     fn train_stage(&mut self, index: usize) -> Result<Flow, TrainError> {
@@ -514,27 +530,33 @@ impl<'a> Trainer<'a> {
         Err(TrainError::Diverged { step, n_steps, limit, why: why.to_owned(), documents: documents.clone() })
     }
 
-    /// Goes back to the newest checkpoint before the last `batches` batches, the next one among them, and has them passed over. They are
-    /// remembered, so the same place cannot bring the run back again. A process that is killed before its next checkpoint finds the
-    /// same spike again and does the same.
+    /// Goes back to before the last `batches` batches, the next one among them, and has them passed over. They are remembered, so the same
+    /// place cannot bring the run back again. Which ones they are is a matter of the run alone, and how far back it goes changes no bit: what
+    /// is trained on again gives the same weights. So a process that is killed before its next checkpoint, finds the same spike
+    /// again and perhaps goes back to another checkpoint, ends as if nothing had happened.
     fn go_back(&mut self, index: usize, batches: u64, why: &str) -> Result<Flow, TrainError> {
         self.wait_until_saved()?;
         let documents = self.documents(index)?;
         let last = self.checkpoint.state.step + 1;
         let checkpoints = self.job.out.join("checkpoints");
         let steps = list_checkpoints(&checkpoints);
-        let before = |step: &&u64| **step <= last.saturating_sub(batches);
-        let chosen = steps.iter().rev().find(before).or(steps.first()).copied();
-        let first = last.saturating_sub(batches).max(chosen.unwrap_or(0)) + 1;
+        let first = last.saturating_sub(batches) + 1;
+        let chosen = steps.iter().copied().rfind(|step| *step < first);
         let why = format!("{why} at step {last}");
         let mut skipped = std::mem::take(&mut self.checkpoint.state.skipped);
         note_skipped(&mut skipped, first..=last, &why);
         self.checkpoint.state.skipped = skipped.clone();
         self.check_skips(last, &why, &documents)?;
         let checkpoint = match chosen {
-            Some(step) => load(&checkpoint_folder(&checkpoints, step))?,
+            Some(step) => {
+                let pulse = &self.pulse;
+                let told =
+                    &mut |path: &Path| pulse.beat(last - 1, &format!("reading {}: is its disk there?", path.display()));
+                load_and_tell(&checkpoint_folder(&checkpoints, step), told)?
+            }
             None => first_checkpoint(self.job),
         };
+        self.pulse.beat(last - 1, "going back");
         // The log is cut only when no checkpoint is left that would look for its line behind the cut.
         let kept: Vec<u64> = steps.into_iter().filter(|step| Some(*step) <= chosen).collect();
         remove_others(&checkpoints, &kept)?;
@@ -543,7 +565,7 @@ impl<'a> Trainer<'a> {
         state.skipped = skipped;
         state.parents = parents_until(self.job, state.stage);
         state.settings = self.job.settings.clone();
-        let (step, position) = (state.step, state.position);
+        let (step, tokens, position) = (state.step, state.tokens, state.position);
         self.workers = make_workers(self.job, &self.checkpoint);
         self.batches = prefetch(self.job, Arc::clone(&self.rows), position);
         self.log = MetricsLog::open(self.job.out, chosen)?;
@@ -555,7 +577,7 @@ impl<'a> Trainer<'a> {
             Some(step) => checkpoint_folder(Path::new("checkpoints"), step).display().to_string(),
             None => "the weights that the run began with".to_owned(),
         };
-        self.emit(Event::Rollback { step, what, why, skipped: (first, last), documents })?;
+        self.emit(Event::Rollback { step, tokens, what, why, skipped: (first, last), documents })?;
         Ok(Flow::WentBack)
     }
 
@@ -587,32 +609,38 @@ impl<'a> Trainer<'a> {
     }
 
     /// Starts the thread that notices a hang, writes it into the log and has the process ended.
-    fn watchdog(&self) -> Result<Watchdog, FileError> {
-        let (log, _) = self.log.handle()?;
-        let log = Arc::new(log);
-        let stalled = Arc::clone(&self.job.stalled);
+    fn watchdog(&self) -> Watchdog {
+        let (out, stalled) = (self.job.out.to_owned(), Arc::clone(&self.job.stalled));
         let limit = Duration::from_secs_f64(self.job.stability.step_seconds_max);
-        Ok(Watchdog::start(self.pulse.clone(), limit, move |Stall { step, phase, seconds }| {
+        Watchdog::start(self.pulse.clone(), limit, move |Stall { step, phase, seconds }| {
             let event = Event::Stalled { step, what: phase, seconds };
-            let (line, log) = (MetricsLog::line(&event), Arc::clone(&log));
+            let (out, line) = (out.clone(), MetricsLog::line(&event));
             let (tell, told) = std::sync::mpsc::channel();
             let write = move || {
-                let _ = tell.send((&*log).write_all(&line));
+                let _ = tell.send(MetricsLog::append(&out, &line));
             };
             if std::thread::Builder::new().name("stall".to_owned()).spawn(write).is_ok() {
                 let _ = told.recv_timeout(STALL_LINE_WAIT);
             }
             stalled(&event);
-        }))
+        })
     }
 
     fn validate(&mut self, index: usize) -> Result<(), TrainError> {
         let stage = &self.job.plan.stages[index];
         self.pulse.beat(self.checkpoint.state.step, "validation");
         let (step, tokens) = (self.checkpoint.state.step, self.checkpoint.state.tokens);
+        let failed = |source| batch_error(step, source);
         let micro_rows = stage.batch.micro_rows;
-        let validations = validate(&self.held_out, &mut self.workers, micro_rows, &self.job.token_bytes)
-            .map_err(|source| batch_error(step, source))?;
+        if self.validation.as_ref().is_none_or(|(made_for, _)| *made_for != micro_rows) {
+            let (context, device) = (stage.shape.context, self.job.device);
+            let held_out = HeldOut::new(&self.held_out, micro_rows, context, device, &self.job.token_bytes);
+            self.validation = Some((micro_rows, held_out.map_err(failed)?));
+        }
+        let (_, held_out) = self.validation.as_ref().expect("it was made above");
+        let validations = validate(held_out, &mut self.workers).map_err(failed)?;
+        let n_targets: u64 = validations.iter().map(|validation| validation.n_targets).sum();
+        let nats: f64 = validations.iter().map(|validation| validation.loss * validation.n_targets as f64).sum();
         for validation in validations {
             self.emit(Event::Validation {
                 step,
@@ -625,7 +653,16 @@ impl<'a> Trainer<'a> {
                 n_targets: validation.n_targets,
             })?;
         }
-        Ok(())
+        self.tell_prediction(nats / n_targets.max(1) as f64)
+    }
+
+    /// Where the held-out loss of this step was predicted: whether what was found lies in the band.
+    fn tell_prediction(&mut self, loss: f64) -> Result<(), TrainError> {
+        let step = self.checkpoint.state.step;
+        let told = self.job.predictions.iter().find(|prediction| prediction.is_reached && prediction.step == step);
+        let Some(Prediction { stage, tokens, band, .. }) = told.cloned() else { return Ok(()) };
+        let is_inside = band.holds(loss);
+        Ok(self.emit(Event::Prediction { step, stage, tokens, loss, band, is_inside })?)
     }
 
     /// Begins to save the state; what was begun before must be done first.
@@ -717,10 +754,14 @@ fn batch_error(step: u64, source: BatchError) -> TrainError {
     }
 }
 
-/// The last few checkpoints, and the last of every stage.
+/// The last few checkpoints, the last of every stage, and what a spike would go back to.
 fn kept_checkpoints(job: &TrainJob<'_>) -> Keep {
     let stage_ends = job.plan.stages.iter().map(|stage| stage.first_step + stage.n_steps).collect();
-    Keep { last: job.keep_last, stage_ends }
+    let batches_back = match job.stability.policy {
+        SpikePolicy::Rollback { batches } => batches,
+        SpikePolicy::Skip | SpikePolicy::Stop => 0,
+    };
+    Keep { last: job.keep_last, stage_ends, batches_back }
 }
 
 /// Commits the stage: its manifest names the log and every checkpoint that was kept, by the hash of its manifest.
@@ -749,7 +790,9 @@ fn entry(folder: &Path, name: &str) -> Result<FileEntry, FileError> {
 pub fn matmul_peak(device: Device, precision: Precision, n_threads: usize) -> f64 {
     const PRODUCTS: usize = 8;
     const ROUNDS: usize = 4;
-    let size: i64 = if device == Device::Cpu { 1024 } else { 8192 };
+    // Tests of this crate start hundreds of runs and do not look at it.
+    let size: i64 = if cfg!(test) { 64 } else { 1024 };
+    let size = if device == Device::Cpu { size } else { 8192 };
     let kind = match precision {
         Precision::Float32 => Kind::Float,
         Precision::Bfloat16 => Kind::BFloat16,
@@ -775,7 +818,8 @@ pub fn matmul_peak(device: Device, precision: Precision, n_threads: usize) -> f6
     };
     let seconds = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..n_threads).map(|_| scope.spawn(worker)).collect();
-        workers.into_iter().map(|worker| worker.join().expect("a product does not panic")).fold(0.0, f64::max)
+        let joined = workers.into_iter().map(|worker| worker.join());
+        joined.map(|seconds| seconds.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).fold(0.0, f64::max)
     });
     (2 * size.pow(3)) as f64 * (PRODUCTS * n_threads) as f64 / seconds
 }

@@ -24,6 +24,8 @@ pub(crate) struct Keep {
     pub(crate) last: usize,
     /// The last of every stage.
     pub(crate) stage_ends: Vec<u64>,
+    /// Batches that a spike takes back, which a checkpoint must lie before to be gone back to; 0 where nothing goes back.
+    pub(crate) batches_back: u64,
 }
 
 /// A checkpoint that counts.
@@ -119,8 +121,52 @@ impl Drop for Saver {
 }
 
 impl Keep {
+    /// Of all checkpoints, by rising step, those that stay.
     fn among(&self, steps: &[u64]) -> Vec<u64> {
-        let newest = steps.iter().rev().take(self.last.max(1));
-        newest.chain(steps.iter().filter(|step| self.stage_ends.contains(step))).copied().collect()
+        let Some(newest) = steps.last() else { return Vec::new() };
+        let last = steps.len().saturating_sub(self.last.max(1));
+        // The next step is the first that can spike. Besides what it would go back to, the one behind that stays until it is old enough itself:
+        // else newer ones would always take its place before.
+        let n_old = steps.partition_point(|step| step + self.batches_back <= newest + 1);
+        let for_going_back = n_old.saturating_sub(1)..=n_old;
+        let stays = |(index, step): &(usize, &u64)| {
+            *index >= last || for_going_back.contains(index) || self.stage_ends.contains(step)
+        };
+        steps.iter().enumerate().filter(stays).map(|(_, step)| *step).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Whatever is saved when (Ctrl-C saves at any step), the last ones stay, and from the first that can be there on there is always one before the
+        /// batches that a spike takes back, not much further away than it must be.
+        #[test]
+        fn there_is_always_a_checkpoint_to_go_back_to(
+            gaps in prop::collection::vec(1_u64..12, 1..80),
+            last in 1_usize..4,
+            batches_back in 1_u64..30,
+        ) {
+            let keep = Keep { last, stage_ends: vec![7], batches_back };
+            let (first, largest) = (gaps[0], *gaps.iter().max().unwrap());
+            let (mut newest, mut saved, mut kept) = (0, Vec::new(), Vec::new());
+            for gap in gaps {
+                newest += gap;
+                saved.push(newest);
+                kept.push(newest);
+                kept = keep.among(&kept);
+                prop_assert!(saved.iter().rev().take(last).all(|step| kept.contains(step)));
+                prop_assert_eq!(saved.contains(&7), kept.contains(&7));
+                prop_assert!(kept.len() <= last + 3, "{:?}", kept);
+                let needed = (newest + 1).saturating_sub(batches_back);
+                let found = kept.iter().copied().rfind(|step| *step <= needed);
+                prop_assert_eq!(found.is_some(), first <= needed);
+                prop_assert!(found.is_none_or(|step| needed - step <= batches_back + 2 * largest), "{:?}", kept);
+            }
+        }
     }
 }

@@ -19,6 +19,9 @@ use crate::metrics::Event;
 /// The folder in the run's folder.
 const FOLDER: &str = "tensorboard";
 
+/// What a file begins with.
+const VERSION: &[u8] = b"brain.Event:2";
+
 /// Event files while the run goes on.
 pub(crate) struct TensorBoard {
     path: PathBuf,
@@ -36,11 +39,8 @@ impl TensorBoard {
         let path = folder.join(format!("events.out.tfevents.{:010}.moso", next_number(&folder)));
         let file = File::create_new(&path).map_err(|source| FileError::new("create", &path, source))?;
         let mut board = Self { path, file, start, clock: Instant::now() };
-        board.event(0, 3, b"brain.Event:2")?;
-        // SessionLog { status: START }: what was said before about this step and later ones is void.
-        let mut session = Vec::new();
-        put_varint_field(&mut session, 1, 1);
-        board.event(step + 1, 7, &session)?;
+        board.event(0, 3, VERSION)?;
+        board.event(step + 1, 7, &session_start())?;
         Ok(board)
     }
 
@@ -55,24 +55,44 @@ impl TensorBoard {
         if scalars.is_empty() {
             return Ok(());
         }
-        let mut summary = Vec::new();
-        for (tag, value) in scalars {
-            let mut scalar = Vec::new();
-            put_bytes(&mut scalar, 1, tag.as_bytes());
-            scalar.push(2 << 3 | 5);
-            scalar.extend_from_slice(&(value as f32).to_le_bytes());
-            put_bytes(&mut summary, 1, &scalar);
-        }
-        self.event(step, 5, &summary)
+        self.event(step, 5, &summary(&scalars))
     }
 
     fn event(&mut self, step: u64, field: u32, content: &[u8]) -> Result<(), FileError> {
-        let mut event = vec![1 << 3 | 1];
-        event.extend_from_slice(&(self.start + self.clock.elapsed().as_secs_f64()).to_le_bytes());
-        put_varint_field(&mut event, 2, step);
-        put_bytes(&mut event, field, content);
+        let event = event(self.start + self.clock.elapsed().as_secs_f64(), step, field, content);
         self.file.write_all(&record(&event)).map_err(|source| FileError::new("write", &self.path, source))
     }
+}
+
+/// An event at a time in seconds since 1970.
+fn event(time: f64, step: u64, field: u32, content: &[u8]) -> Vec<u8> {
+    let mut event = vec![1 << 3 | 1];
+    event.extend_from_slice(&time.to_le_bytes());
+    // A zero is what a reader takes for a field that is not there.
+    if step > 0 {
+        put_varint_field(&mut event, 2, step);
+    }
+    put_bytes(&mut event, field, content);
+    event
+}
+
+fn summary(scalars: &[(String, f64)]) -> Vec<u8> {
+    let mut summary = Vec::new();
+    for (tag, value) in scalars {
+        let mut scalar = Vec::new();
+        put_bytes(&mut scalar, 1, tag.as_bytes());
+        scalar.push(2 << 3 | 5);
+        scalar.extend_from_slice(&(*value as f32).to_le_bytes());
+        put_bytes(&mut summary, 1, &scalar);
+    }
+    summary
+}
+
+/// What was said before about this step and later ones is void: SessionLog { status: START }.
+fn session_start() -> Vec<u8> {
+    let mut session = Vec::new();
+    put_varint_field(&mut session, 1, 1);
+    session
 }
 
 /// One more than the highest number there is.
@@ -236,7 +256,7 @@ pub(crate) mod tests {
     fn parse(event: &[u8]) -> Record {
         let event = fields(event);
         let find = |number: u64| event.iter().find(|field| field.0 == number).map(|field| &field.1[..]);
-        let step = u64::from_le_bytes(find(2).unwrap().try_into().unwrap());
+        let step = find(2).map_or(0, |step| u64::from_le_bytes(step.try_into().unwrap()));
         if let Some(version) = find(3) {
             return Record::Version(String::from_utf8(version.to_vec()).unwrap());
         }
@@ -280,6 +300,17 @@ pub(crate) mod tests {
         let version = || Record::Version("brain.Event:2".to_owned());
         assert_eq!(read(&file(0)), [version(), Record::Start(1), scalars(300, 4.25)]);
         assert_eq!(read(&file(1)), [version(), Record::Start(201), scalars(201, 4.0)]);
+    }
+
+    /// What TensorBoard's own writer makes of the same events, written by `tensorboard/fixture.py`.
+    #[test]
+    fn files_are_those_of_tensorboard() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tensorboard");
+        let expected = fs::read(folder.join("events.tfevents")).unwrap();
+        let (step, scalars) = scalars(&validation(300, 4.2));
+        let events =
+            [event(1e9, 0, 3, VERSION), event(1e9, step, 7, &session_start()), event(1e9, step, 5, &summary(&scalars))];
+        assert_eq!(events.map(|event| record(&event)).concat(), expected);
     }
 
     /// Check values of RFC 3720, appendix B.4.

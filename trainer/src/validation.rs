@@ -6,8 +6,9 @@ use std::path::Path;
 use loader::Loader;
 use loader::LoaderSettings;
 use planner::{Precision, Recompute};
+use tch::Device;
 
-use crate::batch::load_batch;
+use crate::batch::{Batch, load_batch};
 use crate::checkpoint::Checkpoint;
 use crate::device::n_workers;
 use crate::gradients::{BatchError, Workers, run_batch};
@@ -37,6 +38,27 @@ struct Targets {
     n_bytes: u64,
 }
 
+/// Held-out rows, ready to be looked at again and again.
+pub(crate) struct HeldOut {
+    batch: Batch,
+    /// By language.
+    targets: BTreeMap<String, Targets>,
+}
+
+impl HeldOut {
+    /// All rows of `loader`, for a model on `device`; a row is of one language. `token_bytes[id]` is the length of a token's text.
+    pub(crate) fn new(
+        loader: &Loader,
+        micro_rows: u64,
+        context: u64,
+        device: Device,
+        token_bytes: &[u32],
+    ) -> Result<Self, BatchError> {
+        let batch = load_batch(loader, 0, loader.n_rows(), micro_rows, context, device)?;
+        Ok(Self { batch, targets: count_targets(loader, token_bytes)? })
+    }
+}
+
 /// Computes the loss of a checkpoint on all rows of a packed folder, in the precision that it was trained in, on `n_threads`
 /// threads or the GPU it lies on.
 pub fn validate_folder(
@@ -46,28 +68,20 @@ pub fn validate_folder(
     n_threads: usize,
     token_bytes: &[u32],
 ) -> Result<Vec<Validation>, BatchError> {
-    let shape = &checkpoint.state.shape;
-    let loader = Loader::open(&[folder.to_owned()], &LoaderSettings::of_context(shape.context as usize))?;
-    let n_workers = n_workers(checkpoint.device(), n_threads);
-    let model = (*shape, checkpoint.state.mup, checkpoint.state.masks.as_ref());
+    let (context, device) = (checkpoint.state.shape.context, checkpoint.device());
+    let loader = Loader::open(&[folder.to_owned()], &LoaderSettings::of_context(context as usize))?;
+    let model = (checkpoint.state.shape, checkpoint.state.mup, checkpoint.state.masks.as_ref());
+    let n_workers = n_workers(device, n_threads);
     let mut workers = Workers::new(&checkpoint.tensors, model, precision, Recompute::None, n_workers);
-    validate(&loader, &mut workers, MICRO_ROWS, token_bytes)
+    validate(&HeldOut::new(&loader, MICRO_ROWS, context, device, token_bytes)?, &mut workers)
 }
 
-/// Computes the loss on all rows of `loader`; a row is of one language. `token_bytes[id]` is the length of a token's text.
-pub(crate) fn validate(
-    loader: &Loader,
-    workers: &mut Workers,
-    micro_rows: u64,
-    token_bytes: &[u32],
-) -> Result<Vec<Validation>, BatchError> {
-    let (context, device) = (workers.model().shape().context, workers.model().device());
-    let batch = load_batch(loader, 0, loader.n_rows(), micro_rows, context, device)?;
-    let result = run_batch(&batch, workers, false)?;
-    let targets = count_targets(loader, token_bytes)?;
+/// Computes the loss on held-out rows.
+pub(crate) fn validate(held_out: &HeldOut, workers: &mut Workers) -> Result<Vec<Validation>, BatchError> {
+    let result = run_batch(&held_out.batch, workers, false)?;
     let by_language = result.loss_by.language.into_iter();
     let validations = by_language.map(|(lang, loss)| {
-        let Targets { counts, n_targets, n_bytes } = &targets[&lang];
+        let Targets { counts, n_targets, n_bytes } = &held_out.targets[&lang];
         let share = |count: &u64| *count as f64 / *n_targets as f64;
         Validation {
             loss,

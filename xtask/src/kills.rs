@@ -1,8 +1,9 @@
 //! `cargo xtask soak kills`: training is killed without warning at random moments, and started again by the same command, until
 //! the run is done; again and again until there were kills enough. Every run must end with the bits of one that was left alone.
 //!
-//! The run is the one of the end-to-end tests with a checkpoint after every second step: three stages, two mask ramps. Rows are
-//! made once. What is left of each run that went wrong stays in `out/soak/kills/`.
+//! The run is the one of the end-to-end tests with a checkpoint after every second step: three stages, two mask ramps; half of the kills fall
+//! on the same run under a rule that finds spikes and goes back. Rows are made once. What is left of each run that went wrong stays
+//! in `out/soak/kills/`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
-use crate::tiny::{RUN, write_tiny_run};
+use crate::tiny::{RUN, with_spikes, write_tiny_run};
 
 /// What training reads.
 const ROWS: [&str; 6] = ["documents", "dropped", "tokenizer", "tokens", "packed", "ledger"];
@@ -25,31 +26,20 @@ pub(crate) fn soak(root: &Path, n_kills: u32) -> anyhow::Result<()> {
     let folder = root.join("out/soak/kills");
     drop(fs::remove_dir_all(&folder));
     write_tiny_run(root, &folder)?;
-    fs::write(folder.join("run.toml"), RUN.replace("checkpoint_every = 6", "checkpoint_every = 2"))?;
     // A copy: a build meanwhile must not change what is tested.
     let copy = folder.join("moso");
     fs::copy(&moso, &copy).with_context(|| format!("cannot copy {}", moso.display()))?;
     let bench = Bench { moso: copy, folder };
+    let calm = RUN.replace("checkpoint_every = 6", "checkpoint_every = 2");
+    fs::write(bench.folder.join("run.toml"), &calm)?;
     for stage in ["ingest", "tokenizer", "tokenize", "mix"] {
-        ensure!(bench.start(stage, "whole")?.wait()?.success(), "moso {stage} failed");
+        ensure!(bench.start(stage, "made")?.wait()?.success(), "moso {stage} failed");
     }
-    copy_rows(&bench.folder.join("whole"), &bench.folder.join("rows"))?;
-    let start = Instant::now();
-    ensure!(bench.start("train", "whole")?.wait()?.success(), "training failed");
-    let length = start.elapsed();
-    let expected = outcome(&bench.folder.join("whole"))?;
-    println!("left alone, training takes {:.1} s", length.as_secs_f64());
-    let mut counts = Counts::default();
-    while counts.n_kills < n_kills {
-        let out = format!("run-{}", counts.n_runs);
-        copy_rows(&bench.folder.join("rows"), &bench.folder.join(&out))?;
-        bench.train_with_kills(&out, length, n_kills, &mut counts)?;
-        let found = outcome(&bench.folder.join(&out))?;
-        ensure!(found == expected, "{} differs from the run that was left alone", bench.folder.join(&out).display());
-        fs::remove_dir_all(bench.folder.join(&out))?;
-        counts.n_runs += 1;
+    copy_rows(&bench.folder.join("made"), &bench.folder.join("rows"))?;
+    for (name, run) in [("calm", calm.clone()), ("spikes", with_spikes(&calm))] {
+        fs::write(bench.folder.join("run.toml"), run)?;
+        bench.soak(name, n_kills.div_ceil(2))?;
     }
-    println!("{counts:?}: all runs ended with the same bits");
     Ok(())
 }
 
@@ -76,6 +66,29 @@ impl Bench {
         moso.arg(command).arg(self.folder.join("run.toml")).arg("--out").arg(self.folder.join(out));
         moso.stderr(Stdio::null()).stdout(Stdio::null());
         moso.spawn().with_context(|| format!("cannot start {}", self.moso.display()))
+    }
+
+    /// Kills runs called `name` until there were `n_kills`.
+    fn soak(&self, name: &str, n_kills: u32) -> anyhow::Result<()> {
+        let whole = self.folder.join(format!("{name}-whole"));
+        copy_rows(&self.folder.join("rows"), &whole)?;
+        let start = Instant::now();
+        ensure!(self.start("train", &format!("{name}-whole"))?.wait()?.success(), "training failed");
+        let length = start.elapsed();
+        let expected = outcome(&whole)?;
+        println!("{name}: left alone, training takes {:.1} s", length.as_secs_f64());
+        let mut counts = Counts::default();
+        while counts.n_kills < n_kills {
+            let out = format!("{name}-{}", counts.n_runs);
+            copy_rows(&self.folder.join("rows"), &self.folder.join(&out))?;
+            self.train_with_kills(&out, length, n_kills, &mut counts)?;
+            let found = outcome(&self.folder.join(&out))?;
+            ensure!(found == expected, "{} differs from the run that was left alone", self.folder.join(&out).display());
+            fs::remove_dir_all(self.folder.join(&out))?;
+            counts.n_runs += 1;
+        }
+        println!("{name}: {counts:?}: all runs ended with the same bits");
+        Ok(())
     }
 
     /// Trains to the end, through kills.
@@ -137,7 +150,7 @@ fn checkpoints(out: &Path) -> anyhow::Result<(usize, usize)> {
     Ok((n_whole, n_partial))
 }
 
-/// Hashes of the last checkpoint's files, and the loss of every step in the order of the log.
+/// Hashes of the last checkpoint's files, and the loss of every step that was trained on or passed over, in the order of the log.
 type Outcome = (BTreeMap<String, String>, Vec<(u64, String)>);
 
 fn outcome(out: &Path) -> anyhow::Result<Outcome> {
@@ -152,7 +165,7 @@ fn outcome(out: &Path) -> anyhow::Result<Outcome> {
     let mut losses = Vec::new();
     for line in fs::read_to_string(out.join("metrics.jsonl"))?.lines() {
         let event: Value = serde_json::from_str(line)?;
-        if event["event"] == "step" {
+        if event["event"] == "step" || event["event"] == "skip" {
             losses.push((event["step"].as_u64().unwrap_or(0), event["loss"].to_string()));
         }
     }

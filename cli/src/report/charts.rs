@@ -15,6 +15,10 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use super::facts::{Facts, Time};
 use super::markup::{escape, money, short};
 
+mod trials;
+
+pub(super) use trials::{law, line_class, search};
+
 /// Drawn pixels for one shown pixel.
 const FINE: u32 = 3;
 
@@ -232,15 +236,19 @@ fn bands(facts: &Facts) -> Vec<Band> {
     facts.plan.stages.iter().map(&mut band).collect()
 }
 
-fn render(chart: &Chart, class: &str, (width, height): (u32, u32)) -> String {
+fn render(chart: &Chart, class: &str, size: (u32, u32)) -> String {
+    render_with(&chart.label, class, size, |area| draw(chart, area))
+}
+
+fn render_with(label: &str, class: &str, (width, height): (u32, u32), draw: impl FnOnce(Area<'_>) -> Drawn) -> String {
     let (width, height) = (width * FINE, height * FINE);
     let mut svg = String::new();
-    let drawn = draw(chart, SVGBackend::with_string(&mut svg, (width, height)).into_drawing_area());
+    let drawn = draw(SVGBackend::with_string(&mut svg, (width, height)).into_drawing_area());
     if let Err(error) = drawn {
         return format!("<p class=\"missing\">The chart cannot be drawn: {}.</p>\n", escape(&error.to_string()));
     }
     let size = format!("width=\"{width}\" height=\"{height}\"");
-    let named = format!("class=\"chart {class}\" role=\"img\" aria-label=\"{}\"", escape(&chart.label));
+    let named = format!("class=\"chart {class}\" role=\"img\" aria-label=\"{}\"", escape(label));
     svg.replacen(&size, &named, 1)
 }
 

@@ -145,8 +145,7 @@ fn counts(facts: &Facts) -> Vec<Check> {
         let what = format!("Stage {name}: rows by which any group misses its share");
         checks.push(Check::new(what, Measure::RowsOff(rows_off(packed))));
     }
-    let trained = facts.log.steps.last().map_or(0, |step| step.tokens);
-    checks.push(equal("Tokens trained on = tokens planned", trained, facts.plan.n_tokens()));
+    checks.push(equal("Tokens trained on + passed over = tokens planned", facts.log.tokens(), facts.plan.n_tokens()));
     checks
 }
 

@@ -6,6 +6,9 @@ use corpus::Tally;
 use planner::{Cost, Forecast, RunPlan, StagePlan};
 use serde::{Deserialize, Deserializer};
 
+use crate::prediction::PredictedLosses;
+use crate::sweep::Results;
+
 /// A finished run.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
@@ -26,6 +29,9 @@ pub(crate) struct Facts {
     /// Share of all documents that is never trained on.
     pub(crate) held_out: f64,
     pub(crate) log: Log,
+    /// The search that was made in the folder, and the prediction.
+    pub(crate) search: Option<Results>,
+    pub(crate) predicted: Option<PredictedLosses>,
     pub(crate) eval: Evaluation,
     pub(crate) folders: Vec<Folder>,
 }
@@ -124,7 +130,50 @@ pub(crate) struct Log {
     pub(crate) steps: Vec<Step>,
     pub(crate) growths: Vec<Growth>,
     pub(crate) validations: Vec<Validation>,
+    pub(crate) skips: Vec<Skip>,
+    pub(crate) rollbacks: Vec<Rollback>,
+    pub(crate) compared: Vec<Compared>,
     pub(crate) n_resumes: u64,
+}
+
+impl Log {
+    /// Tokens that were trained on or passed over.
+    pub(crate) fn tokens(&self) -> u64 {
+        let (steps, skips) = (self.steps.last().map(|step| step.tokens), self.skips.last().map(|skip| skip.tokens));
+        steps.max(skips).unwrap_or(0)
+    }
+}
+
+/// A step that was passed over.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct Skip {
+    pub(crate) step: u64,
+    /// Tokens of all steps so far, this one included.
+    pub(crate) tokens: u64,
+    pub(crate) why: String,
+    pub(crate) n_documents: u64,
+}
+
+/// Training went back.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct Rollback {
+    /// Steps done after going back.
+    pub(crate) step: u64,
+    pub(crate) why: String,
+    /// The first and the last step to be passed over.
+    pub(crate) skipped: (u64, u64),
+    /// In the batch of the last of them.
+    pub(crate) n_documents: u64,
+}
+
+/// A held-out loss that was predicted, and what was found.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct Compared {
+    pub(crate) step: u64,
+    pub(crate) stage: String,
+    #[serde(deserialize_with = "number")]
+    pub(crate) loss: f64,
+    pub(crate) is_inside: bool,
 }
 
 /// An optimizer step.

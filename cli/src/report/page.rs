@@ -3,6 +3,7 @@
 mod corpus;
 mod plan;
 mod results;
+mod search;
 mod training;
 
 use std::fmt::Write;
@@ -17,10 +18,11 @@ const STYLE: &str = include_str!("style.css");
 type Section = (&'static str, &'static str, fn(&Facts) -> String);
 
 /// Everything below the summary, in reading order.
-pub(super) const SECTIONS: [Section; 10] = [
+pub(super) const SECTIONS: [Section; 11] = [
     ("holds", "What must hold", must_hold),
     ("corpus", "The corpus", corpus::corpus),
     ("mix", "The mix", corpus::mix),
+    ("search", "Search and prediction", search::search),
     ("training", "Training", training::training),
     ("growth", "Growth", training::growth),
     ("cost", "What it cost", training::cost),
@@ -79,7 +81,7 @@ fn summary(facts: &Facts) -> String {
         0 => "was not validated".to_owned(),
         _ => format!("ends at a validation loss of {}", ends.join(" and ")),
     };
-    let (seconds, n_tokens) = (facts.seconds(), short(trained(facts) as f64));
+    let (seconds, n_tokens) = (facts.seconds(), short(facts.log.tokens() as f64));
     let (time, price) = (duration(seconds), money(facts.cost.usd(seconds)));
     let sentence = format!(
         "{grown} read {n_tokens} tokens, packed from {} of {} documents, and {ends}, after \
@@ -100,11 +102,6 @@ fn summary(facts: &Facts) -> String {
     }
     html.push_str("</dl>\n");
     html
-}
-
-/// Tokens that were really trained on.
-fn trained(facts: &Facts) -> u64 {
-    facts.log.steps.last().map_or(0, |step| step.tokens)
 }
 
 fn must_hold(facts: &Facts) -> String {

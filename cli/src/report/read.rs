@@ -12,7 +12,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::facts::{Corpus, Evaluation, Facts, Folder, Group, Growth, Log, Packed, Sample, Step, Task, Validation};
+use super::facts::{
+    Compared, Corpus, Evaluation, Facts, Folder, Group, Growth, Log, Packed, Rollback, Sample, Skip, Step, Task,
+    Validation,
+};
 use crate::failure::Failure;
 use crate::run_file::Run;
 
@@ -23,6 +26,9 @@ enum Line {
     Step(Step),
     Growth(Growth),
     Validation(Validation),
+    Skip(Skip),
+    Rollback(Rollback),
+    Prediction(Compared),
     Resume,
     #[serde(other)]
     Other,
@@ -42,6 +48,8 @@ pub(super) fn read(run: &Run, out: &Path, parents: &[Parent]) -> Result<Facts, F
         packed: run.plan.stages.iter().map(|stage| packed(out, &stage.name)).collect::<Result<_, _>>()?,
         held_out: run.eval.held_out.0,
         log: log(&out.join("metrics.jsonl"))?,
+        search: crate::sweep::read_results(out)?,
+        predicted: crate::prediction::read_predicted(out)?,
         eval: evaluation(&out.join("eval"))?,
         folders: parents.iter().map(|parent| folder(out, parent)).collect::<Result<_, _>>()?,
     })
@@ -105,6 +113,9 @@ pub(crate) fn log(path: &Path) -> Result<Log, Failure> {
             Line::Step(step) => log.steps.push(step),
             Line::Growth(growth) => log.growths.push(growth),
             Line::Validation(validation) => log.validations.push(validation),
+            Line::Skip(skip) => log.skips.push(skip),
+            Line::Rollback(rollback) => log.rollbacks.push(rollback),
+            Line::Prediction(compared) => log.compared.push(compared),
             Line::Resume => log.n_resumes += 1,
             Line::Other => {}
         }

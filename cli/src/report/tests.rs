@@ -2,17 +2,19 @@
 
 use corpus::Tally;
 use planner::{
-    Batch, Cost, Depth, Growth as Grows, Hardware, Layout, LearningRate, Moments, MuP, Precision, Recompute, Resources,
-    RunPlan, Shape, StageRequest, Width, forecast, plan,
+    Band, Batch, Cost, Depth, Growth as Grows, Hardware, Layout, LearningRate, Moments, MuP, Precision, Prediction,
+    Recompute, Resources, RunPlan, SearchPoint, Shape, SizedLoss, StageRequest, Width, forecast, plan,
 };
 
 use super::checks::{Check, Verdict, checks};
 use super::facts::{
-    Corpus, Dropped, DroppedSample, Evaluation, Facts, Folder, Group, Growth, Log, Packed, Sample, SourceCount, Step,
-    Task, Time, Validation,
+    Compared, Corpus, Dropped, DroppedSample, Evaluation, Facts, Folder, Group, Growth, Log, Packed, Rollback, Sample,
+    Skip, SourceCount, Step, Task, Time, Validation,
 };
 use super::markup::{bytes, duration, energy, escape, fixed, flops, money, percent, scientific, short, whole};
 use super::{charts, page};
+use crate::prediction::{Law, PredictedLosses};
+use crate::sweep::{Frozen, Point, Results};
 
 const CONTEXT: u64 = 8;
 
@@ -92,6 +94,9 @@ fn log() -> Log {
             seconds: 1.0,
         }],
         validations: vec![validation("a", 320, "en", 5.5), validation("b", 640, "en", 5.0)],
+        skips: Vec::new(),
+        rollbacks: Vec::new(),
+        compared: vec![Compared { step: 10, stage: "a".into(), loss: 5.5, is_inside: false }],
         n_resumes: 0,
     }
 }
@@ -122,6 +127,52 @@ fn corpus() -> Corpus {
     }
 }
 
+/// Nine deviations, more than there are colours, at two multipliers; one point stopped itself.
+fn search() -> Results {
+    let mut points = Vec::new();
+    for std in 1..=9 {
+        for output_multiplier in [1.0, 2.0] {
+            for lr in [1e-3, 2e-3, 4e-3] {
+                let at = SearchPoint { lr, init_std: f64::from(std) / 100.0, output_multiplier };
+                points.push(Point { at, loss: Some(5.0 + lr * f64::from(std)), spread: 0.0 });
+            }
+        }
+    }
+    points[4].loss = None;
+    Results {
+        frozen: Frozen { tokenizer: "abc".into(), mix: "def".into() },
+        n_parameters: 1000,
+        width: 8,
+        tokens: 320,
+        best: points[0].at,
+        points,
+        trials: Vec::new(),
+    }
+}
+
+fn predicted() -> PredictedLosses {
+    let band = |n: f64| Band { loss: 3.0 + 100.0 / n, low: 2.5 + 100.0 / n, high: 3.5 + 100.0 / n };
+    let sizes = [100.0, 200.0, 400.0, 800.0, 1600.0];
+    let point = |n: f64| SizedLoss { n_parameters: n, loss: band(n).loss };
+    let points = sizes.map(point).to_vec();
+    let prediction = |stage: &str, step: u64, is_reached: bool| Prediction {
+        stage: stage.into(),
+        step,
+        tokens: step * 32,
+        is_reached,
+        n_parameters: 1600,
+        band: band(1600.0),
+    };
+    let curve = sizes.map(|n| (n, band(n))).to_vec();
+    PredictedLosses {
+        confidence: 0.9,
+        laws: vec![Law { step: 10, tokens: 320, a: 100.0, b: -1.0, c: 3.0, scatter: 0.01, points, curve }],
+        predictions: vec![prediction("a", 10, true), prediction("b", 10, false)],
+        missing: vec!["no law after step 1: <b>".into()],
+        trials: Vec::new(),
+    }
+}
+
 /// A run in which everything holds.
 fn facts() -> Facts {
     let mup = MuP { base_width: 8, input_multiplier: 1.0, output_multiplier: 1.0, init_std: 0.02 };
@@ -138,6 +189,8 @@ fn facts() -> Facts {
         packed: vec![packed("a"), packed("b")],
         held_out: 0.02,
         log: log(),
+        search: Some(search()),
+        predicted: Some(predicted()),
         eval: Evaluation {
             validations: vec![validation("b", 640, "en", 5.0)],
             tasks: vec![Task { name: "count".into(), n_items: 10, ..Task::default() }],
@@ -167,6 +220,7 @@ fn bare() -> Facts {
     facts.forecast = Err("no <GPU>".to_owned());
     (facts.log, facts.eval, facts.corpus) = (Log::default(), Evaluation::default(), Corpus::default());
     (facts.packed, facts.folders) = (Vec::new(), Vec::new());
+    (facts.search, facts.predicted) = (None, None);
     facts
 }
 
@@ -276,10 +330,40 @@ fn the_page_has_every_section_and_needs_nothing_from_outside() {
 fn what_is_missing_is_said() {
     let html = page::page(&bare());
     assert!(html.contains("The run cannot be planned: no &lt;GPU&gt;."));
-    for expected in ["No growth took place", "No step was logged", "was not evaluated", "No samples were drawn"] {
+    for expected in [
+        "No search was made",
+        "No loss was predicted",
+        "No growth took place",
+        "No step was logged",
+        "was not evaluated",
+        "No samples were drawn",
+    ] {
         assert!(html.contains(expected), "{expected}");
     }
     assert!(html.contains("were not measured") || html.contains("conditions fail"));
+}
+
+/// A run whose last step was passed over has used up its tokens all the same; one without spikes says nothing about them.
+#[test]
+fn spikes_are_listed_with_their_reasons() {
+    let mut facts = facts();
+    assert!(!page::page(&facts).contains("Spikes"));
+    let last = facts.log.steps.pop().unwrap();
+    let why = || "the loss 9 lies <b>far</b> above".to_owned();
+    facts.log.skips = vec![Skip { step: 20, tokens: last.tokens, why: why(), n_documents: 5 }];
+    facts.log.rollbacks = vec![Rollback { step: 12, why: why(), skipped: (18, 20), n_documents: 6 }];
+    assert_eq!(verdict(&facts, "Tokens trained on"), Verdict::Holds);
+    let html = page::page(&facts);
+    for expected in [
+        "<h3>Spikes</h3>",
+        "1 step was passed over, the run went back 1 time;",
+        "back to step 12, to pass over 18 to 20",
+        "lies &lt;b&gt;far&lt;/b&gt; above",
+        ">5<",
+        ">6<",
+    ] {
+        assert!(html.contains(expected), "{expected}");
+    }
 }
 
 /// Stages in time, money over tokens and memory by kind: as wide as they are large.
@@ -333,13 +417,33 @@ fn charts_leave_out_what_is_no_number() {
 #[test]
 fn the_style_sheet_knows_every_colour_of_a_chart() {
     let style = include_str!("style.css");
-    let svg = charts::loss(&facts()) + &charts::speed(&facts()) + &charts::schedule(&facts());
+    let svg = page::page(&facts());
     for attribute in ["fill=\"#", "stroke=\"#"] {
         for rest in svg.split(attribute).skip(1) {
             let selector = format!("[{attribute}{}\"]", &rest[..6]);
             assert!(style.contains(&selector), "{selector} has no dark twin");
         }
     }
+}
+
+/// A line for each deviation in every panel, one ring in all of them, and a stage that left its band.
+#[test]
+fn a_search_and_a_prediction_are_drawn() {
+    let html = page::page(&facts());
+    let section = &html[html.find("<section id=\"search\">").unwrap()..];
+    let section = &section[..section.find("</section>").unwrap()];
+    let wide: Vec<&str> =
+        section.split("<svg class=\"chart wide\"").skip(1).map(|svg| svg.split("</svg>").next().unwrap()).collect();
+    assert_eq!(wide.len(), 3);
+    let rings = |svg: &str| {
+        svg.matches("fill=\"none\" stroke=\"#4A4843\"").count()
+            - svg.matches("<polyline fill=\"none\" opacity=\"1\" stroke=\"#4A4843\"").count()
+    };
+    assert_eq!([rings(wide[0]), rings(wide[1])], [1, 0], "{}", wide[0]);
+    for expected in ["initial deviation 0.09", "<strong>outside</strong>", "no law after step 1: &lt;b&gt;", "one"] {
+        assert!(section.contains(expected), "{expected}");
+    }
+    assert!(section.contains("the best lr is the lowest that was tried"));
 }
 
 #[test]

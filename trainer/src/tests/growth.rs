@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::*;
-use crate::growth::{GrowthStep, Part};
+use crate::growth::{GrowthStep, Head, Part, max_logit_difference};
+use crate::parameters::Role;
 
 /// muP as a run has it, and as it is where there is none.
 fn parametrisations() -> [MuP; 2] {
@@ -233,5 +234,25 @@ fn copies_part_ways() {
         // Where copies only differ by what their neighbours became, they part more slowly.
         let least = if spec.axes.len() == 2 { 1e-4 } else { 1e-8 };
         assert!(apart > least, "{}: {apart:e}", spec.name);
+    }
+}
+
+/// In whatever piece of the rows the change lies, it is found; and a NaN is never taken for none.
+#[test]
+fn logits_are_compared_piece_by_piece() {
+    tch::manual_seed(1);
+    let random = |size: [i64; 2]| Tensor::randn(size, (Kind::Float, Device::Cpu));
+    let (hidden, embedding) = (random([600, 8]), random([32, 8]));
+    let before = Head { hidden: hidden.shallow_clone(), embedding: embedding.shallow_clone() };
+    for row in [0, 255, 256, 511, 599] {
+        for value in [0.5, f64::NAN] {
+            let (changed, wider) = (hidden.copy(), Tensor::cat(&[&embedding, &random([32, 4])], 1));
+            let _ = changed.get(row).get(3).fill_(value);
+            // Another width, as after growth: the new coordinates add nothing.
+            let changed = Tensor::cat(&[&changed, &Tensor::zeros([600, 4], (Kind::Float, Device::Cpu))], 1);
+            let expected = (changed.matmul(&wider.tr()) - hidden.matmul(&embedding.tr())).abs().max().double_value(&[]);
+            let found = max_logit_difference(&before, &Head { hidden: changed, embedding: wider });
+            assert!((found - expected).abs() < 1e-5 || (found.is_nan() && value.is_nan()), "{row}: {found} {expected}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::report::charts::{self, language_class};
-use crate::report::facts::{Facts, Growth, Time};
+use crate::report::facts::{Facts, Growth, Log, Rollback, Skip, Time};
 use crate::report::markup::{
     bar, duration, energy, escape, figure, fixed, flops, language, legend, money, number, percent, roomy_number,
     scientific, short, table, text, whole,
@@ -31,11 +31,39 @@ pub(super) fn training(facts: &Facts) -> String {
         growth_in_words(facts)
     );
     html.push_str(&figure(&format!("{}{}", loss_legend(facts), charts::loss(facts)), &caption));
+    html.push_str(&spikes(facts));
     html.push_str("<h3>Speed</h3>\n");
     html.push_str(&speed(facts));
     html.push_str("<h3>Learning rate and mask</h3>\n");
     html.push_str(&schedule(facts));
     html
+}
+
+/// Steps that were passed over and where the run went back, each with what was wrong; nothing where all went well.
+fn spikes(facts: &Facts) -> String {
+    let Log { skips, rollbacks, .. } = &facts.log;
+    if skips.is_empty() && rollbacks.is_empty() {
+        return String::new();
+    }
+    let went_back = rollbacks.iter().map(|Rollback { step, why, skipped: (first, last), n_documents }| {
+        let what = format!("back to step {step}, to pass over {first} to {last}");
+        vec![whole(*last), what, escape(why), whole(*n_documents)]
+    });
+    let passed_over = skips.iter().map(|Skip { step, why, n_documents, .. }| {
+        vec![whole(*step), "passed over".to_owned(), escape(why), whole(*n_documents)]
+    });
+    let rows: Vec<Vec<String>> = went_back.chain(passed_over).collect();
+    let columns = [number("Step"), text("What"), text("Why"), number("Documents")];
+    let caption = format!(
+        "{} passed over, the run went back {}; <code>moso trace --step N</code> names the documents.",
+        counted(skips.len(), "step was", "steps were"),
+        counted(rollbacks.len(), "time", "times"),
+    );
+    format!("<h3>Spikes</h3>\n{}", figure(&table(&columns, &rows), &caption))
+}
+
+fn counted(n: usize, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
 }
 
 /// Single steps jump about with the text they happen to read; the last twentieth of a run says where it stands.
