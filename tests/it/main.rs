@@ -12,6 +12,8 @@ mod instructions;
 mod mix;
 mod plan;
 #[cfg(feature = "torch")]
+mod spikes;
+#[cfg(feature = "torch")]
 mod sweep;
 mod tidy;
 mod tiny;

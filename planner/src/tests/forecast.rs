@@ -228,7 +228,8 @@ fn nonsense_is_refused_with_what_would_work() {
     assert!(error.contains("1000 tokens are less than 40 batches"), "{error}");
     let stage = request("a", 12, 6, 10, false);
     let refused = |tensor, pipeline, data, expected: &str| {
-        let error = forecast(&run(std::slice::from_ref(&stage)), &[Layout { tensor, pipeline, data }], &resources).unwrap_err();
+        let error =
+            forecast(&run(std::slice::from_ref(&stage)), &[Layout { tensor, pipeline, data }], &resources).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
     };
     refused(8, 1, 1, "12 heads cannot be shared evenly by tensor = 8; tensor may be 6 or 12");
