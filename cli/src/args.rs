@@ -47,9 +47,9 @@ pub(crate) enum Command {
     Tokenize(RunArguments),
     /// tokens/ to packed/STAGE/: rows in training order
     Mix(RunArguments),
-    /// Search learning rate, initial deviation and output multiplier on a small model, as [sweep] says
+    /// Search learning rate, initial deviation and output multiplier on a small model, as the section sweep says
     Sweep(RunArguments),
-    /// Predict the loss of every stage from narrower models, as [predict] says
+    /// Predict the loss of every stage from narrower models, as the section predict says
     Predict(RunArguments),
     /// packed/ to checkpoints/: train, grow, train on
     Train(RunArguments),
@@ -131,7 +131,7 @@ pub(crate) struct PlanArguments {
     /// More devices, in the form of planner/src/hardware.toml
     #[arg(long, value_name = "FILE")]
     pub(crate) hardware: Option<PathBuf>,
-    /// What to compute on [default: what [plan] names, else cpu; with --budget A800]
+    /// What to compute on [default: what the section plan names, else cpu; with --budget A800]
     #[arg(long, value_name = "NAME")]
     pub(crate) gpu: Option<String>,
     /// How many; with another number than the run file's, every stage takes the layout that is fastest there
