@@ -47,6 +47,10 @@ pub(crate) enum Command {
     Tokenize(RunArguments),
     /// tokens/ to packed/STAGE/: rows in training order
     Mix(RunArguments),
+    /// Search learning rate, initial deviation and output multiplier on a small model, as the section sweep says
+    Sweep(RunArguments),
+    /// Predict the loss of every stage from narrower models, as the section predict says
+    Predict(RunArguments),
     /// packed/ to checkpoints/: train, grow, train on
     Train(RunArguments),
     /// Evaluate the last checkpoint
@@ -58,6 +62,8 @@ pub(crate) enum Command {
         /// The run file
         run: PathBuf,
     },
+    /// What a run takes: FLOPs, days, money, energy, memory; with --budget, which runs that much money buys
+    Plan(PlanArguments),
     /// Show what is in a file or folder that moso wrote
     Inspect {
         /// A folder with a manifest, or a file of one
@@ -109,6 +115,47 @@ pub(crate) struct RunArguments {
     /// One JSON object a line instead of text
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct PlanArguments {
+    /// The run file; with --budget its text, tokenizer and optimizer are taken [default with --budget: FLM-101B's]
+    #[arg(required_unless_present = "budget")]
+    pub(crate) run: Option<PathBuf>,
+    /// One JSON object instead of tables
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// All tensors and matrix products of every stage besides
+    #[arg(long)]
+    pub(crate) tensors: bool,
+    /// More devices, in the form of planner/src/hardware.toml
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hardware: Option<PathBuf>,
+    /// What to compute on [default: what the section plan names, else cpu; with --budget A800]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) gpu: Option<String>,
+    /// How many; with another number than the run file's, every stage takes the layout that is fastest there
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) gpus: Option<u64>,
+    /// Money for an hour of one
+    #[arg(long, value_name = "USD")]
+    pub(crate) gpu_hour: Option<f64>,
+    /// A folder of this run: speeds and availability as they were measured there
+    #[arg(long, value_name = "DIR", conflicts_with = "budget")]
+    pub(crate) measured: Option<PathBuf>,
+    /// Propose growth schedules that cost no more
+    #[arg(long, value_name = "USD", requires = "tokens")]
+    pub(crate) budget: Option<f64>,
+    /// Tokens of the proposed runs, such as 311B
+    #[arg(long, value_name = "N", requires = "budget", value_parser = count)]
+    pub(crate) tokens: Option<u64>,
+    /// Write the best proposal as a run file
+    #[arg(long, value_name = "FILE", requires = "budget")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+fn count(written: &str) -> Result<u64, String> {
+    Count::parse(written).map(|count| count.0).ok_or_else(|| "a count such as 4096, 2.5M or 245.37B".to_owned())
 }
 
 /// What models are computed on. It is named, never guessed: another device rounds differently.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use corpus::Count;
-use planner::{Curve, LearningRate, Moments, SpikePolicy, Stability, StagePlan};
+use planner::{Curve, Layout, LearningRate, Moments, SpikePolicy, Stability, StagePlan, Trial};
 
 use crate::run_file::Run;
 
@@ -20,8 +20,18 @@ pub(crate) fn explain(run: &Run) -> String {
     let _ = writeln!(text, "  held out by document: {share} %, packed/validation has {rows} rows of each language");
     text.push_str(&mixer::explain(&run.mixes, run.context()));
     text.push_str("\ntrain\n");
-    run.plan.stages.iter().for_each(|stage| explain_stage(&mut text, run, stage));
+    for (stage, layout) in run.plan.stages.iter().zip(&run.layouts) {
+        explain_stage(&mut text, run, stage);
+        if *layout != Layout::ONE {
+            let _ = writeln!(
+                text,
+                "    layout     {layout}: {} devices; planned only, this version trains in one process",
+                layout.n_devices()
+            );
+        }
+    }
     explain_settings(&mut text, run);
+    explain_trials(&mut text, run);
     explain_eval(&mut text, run);
     text
 }
@@ -163,4 +173,49 @@ fn explain_eval(text: &mut String, run: &Run) {
     );
     let cost = run.report.cost;
     let _ = writeln!(text, "\nreport\n  {:?}; ${} an hour, {} W", run.report.title, cost.usd_per_hour, cost.watts);
+}
+
+/// The small models that are trained first.
+fn explain_trials(text: &mut String, run: &Run) {
+    let mut tell = |name: &str, what: &str, trials: &[Trial]| {
+        let flops: f64 = trials.iter().map(Trial::flops).sum();
+        let _ = writeln!(
+            text,
+            "\n{name}\n  {what}\n  {} trials of {} tokens, {:.2} TFLOP in all: {:.1} % of the run",
+            trials.len(),
+            Count(trials[0].n_tokens()),
+            flops / 1e12,
+            flops / run.plan.flops() * 100.0
+        );
+    };
+    if let Some(sweep) = &run.sweep {
+        let (request, shape) = (&sweep.request, &sweep.request.shape);
+        let what = format!(
+            "learning rates {:?}, init std {:?}, logits x {:?}, seeds {:?}{}\n  model      {} layers, hidden {}, {} heads of {}, ffn {}: {} parameters",
+            request.learning_rates,
+            request.init_stds,
+            request.output_multipliers,
+            request.seeds,
+            request.points.map_or_else(String::new, |points| format!("; {points} points of the grid")),
+            shape.layers,
+            shape.hidden,
+            shape.heads,
+            shape.head_size,
+            shape.ffn,
+            Count(shape.n_parameters())
+        );
+        tell("sweep", &what, &sweep.trials);
+    }
+    if let Some(predict) = &run.predict {
+        let request = &predict.request;
+        let what = format!(
+            "widths {:?} at {} layers with heads of {}, seeds {:?}: L(N) = a N^b + c, with a band of {} %",
+            request.widths,
+            request.shape.layers,
+            request.shape.head_size,
+            request.seeds,
+            request.confidence * 100.0
+        );
+        tell("predict", &what, &predict.trials);
+    }
 }

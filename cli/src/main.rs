@@ -14,13 +14,18 @@ mod grow;
 mod inspect;
 #[cfg(feature = "torch")]
 mod model;
+mod plan;
+mod prediction;
 mod preview;
 mod progress;
 mod report;
 mod run_file;
 mod stages;
+mod sweep;
 mod takedown;
 mod trace;
+#[cfg(feature = "torch")]
+mod trials;
 
 use std::io::Write;
 use std::panic::AssertUnwindSafe;
@@ -95,6 +100,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Tokenizer(run) => run_stages(&run, |stage| stage == Stage::Tokenizer),
         Command::Tokenize(run) => run_stages(&run, |stage| stage == Stage::Tokenize),
         Command::Mix(run) => run_stages(&run, |stage| stage == Stage::Mix),
+        Command::Sweep(run) => in_folder(&run, false, sweep::sweep),
+        Command::Predict(run) => in_folder(&run, false, prediction::predict),
         Command::Train(run) => run_stages(&run, |stage| stage == Stage::Train),
         Command::Eval(run) => run_stages(&run, |stage| stage == Stage::Eval),
         Command::Report(run) => run_stages(&run, |stage| stage == Stage::Report),
@@ -102,6 +109,7 @@ fn run(command: Command) -> Result<(), Failure> {
             say!("{}", explain::explain(&Run::read(&run)?).trim_end());
             Ok(())
         }
+        Command::Plan(arguments) => plan::plan(&arguments),
         Command::Inspect { path, rows, rule, lang, source } => {
             inspect::inspect(&path, rows, &inspect::Filter { rule, lang, source })
         }
@@ -134,18 +142,29 @@ fn take_down(arguments: &args::TakedownArguments) -> Result<(), Failure> {
 }
 
 fn run_stages(arguments: &RunArguments, wanted: impl Fn(Stage) -> bool) -> Result<(), Failure> {
+    let trains = wanted(Stage::Train);
+    in_folder(arguments, trains, |stages| {
+        Stage::ALL.into_iter().filter(|&stage| wanted(stage)).try_for_each(|stage| stages.run(stage))
+    })
+}
+
+/// Does some work in the folder of a run, and keeps every other process out of it meanwhile. `trains`: the stages, in the layouts of the run file.
+fn in_folder(
+    arguments: &RunArguments,
+    trains: bool,
+    work: impl FnOnce(&Stages<'_>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let n_threads = start_threads(arguments)?;
     let run = Run::read(&arguments.run)?;
+    if trains {
+        run.check_one_process().map_err(Failure::run_file)?;
+    }
     // Hours of other stages may come before the first that needs it.
     #[cfg(feature = "torch")]
     model::open_device(arguments.device)?;
     let out = arguments.out.clone().unwrap_or_else(|| run.default_out());
     let console = Console::new(arguments.json);
-    let stages = Stages::new(&run, &out, n_threads, arguments.device, &console, &STOP)?;
-    for stage in Stage::ALL.into_iter().filter(|&stage| wanted(stage)) {
-        stages.run(stage)?;
-    }
-    Ok(())
+    work(&Stages::new(&run, &out, n_threads, arguments.device, &console, &STOP)?)
 }
 
 /// Starts as many threads as the command line asks for.

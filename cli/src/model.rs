@@ -88,6 +88,13 @@ pub(crate) fn show(progress: &Progress<'_>, event: &Event, live: &mut Live<'_>) 
                 "step {step}: {lang} held-out loss {loss:.3} nats ({bits_per_byte:.3} bits per byte; unigrams {unigram_entropy:.3})"
             ));
         }
+        Event::Prediction { step, stage, loss, band, is_inside, .. } => {
+            let verdict = if *is_inside { "inside the band" } else { "OUTSIDE the band" };
+            progress.note(&format!(
+                "step {step}: stage {stage} has held-out loss {loss:.4}, {verdict}: predicted {:.4} ({:.4} to {:.4})",
+                band.loss, band.low, band.high
+            ));
+        }
         Event::Resume { what, .. } => progress.note(&format!("going on from {what}")),
         Event::Start { tokens, device, peak_flops_per_s, .. } => {
             live.begin(*tokens, progress.seconds());

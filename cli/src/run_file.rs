@@ -9,14 +9,19 @@ use ingest::{IngestConfig, RawIngest, RawSource, Source, resolve_sources};
 use loader::Verify;
 use mixer::{Mix, StageMix};
 use planner::{
-    Batch, Cost, Depth, Growth, LearningRate, Moments, MuP, OptimizerSettings, Precision, Recompute, RunPlan, Shape,
-    SpikePolicy, Stability, StageRequest, Width, plan,
+    Batch, Cost, Depth, Growth, Layout, LearningRate, Moments, MuP, OptimizerSettings, Precision, Recompute, RunPlan,
+    Shape, SpikePolicy, Stability, StageRequest, Width, nearest_divisors, plan,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokenize::{Labels, RawTokenizer, TokenizerConfig};
 
 use crate::failure::Failure;
+use crate::plan::PlanSection;
+
+mod trials;
+
+pub(crate) use trials::{Predict, Sweep};
 
 /// Memory for mixing where the run file names none.
 const MIX_MEMORY: ByteSize = ByteSize(1 << 30);
@@ -34,6 +39,9 @@ struct RawRun {
     mix: Option<RawMix>,
     stage: Vec<RawStage>,
     train: RawTrain,
+    plan: Option<PlanSection>,
+    sweep: Option<trials::RawSweep>,
+    predict: Option<trials::RawPredict>,
     eval: EvalConfig,
     report: ReportConfig,
 }
@@ -54,7 +62,7 @@ struct RawStage {
     shape: RawShape,
     batch: Batch,
     lr: RawLearningRate,
-    parallel: Parallel,
+    parallel: Layout,
     growth: Option<RawGrowth>,
 }
 
@@ -85,15 +93,6 @@ enum RawLearningRate {
     },
     /// The curve of the stage before goes on.
     Inherit {},
-}
-
-/// Ways to share a model and its data among GPUs.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Parallel {
-    tensor: u64,
-    pipeline: u64,
-    data: u64,
 }
 
 #[derive(Deserialize)]
@@ -163,9 +162,12 @@ pub(crate) struct Run {
     pub(crate) mixes: Vec<StageMix>,
     pub(crate) mix_memory: ByteSize,
     pub(crate) plan: RunPlan,
+    /// How every stage is shared among devices. Changes no result.
+    pub(crate) layouts: Vec<Layout>,
+    /// What it is computed with. Changes no result.
+    pub(crate) plan_section: Option<PlanSection>,
     pub(crate) optimizer: OptimizerSettings,
     pub(crate) precision: Precision,
-    #[cfg_attr(not(feature = "torch"), expect(dead_code, reason = "only training computes"))]
     pub(crate) recompute: Recompute,
     pub(crate) stability: Stability,
     pub(crate) checkpoint_every: u64,
@@ -173,6 +175,8 @@ pub(crate) struct Run {
     pub(crate) validate_every: u64,
     #[cfg_attr(not(feature = "torch"), expect(dead_code, reason = "only training loads rows"))]
     pub(crate) verify: Verify,
+    pub(crate) sweep: Option<Sweep>,
+    pub(crate) predict: Option<Predict>,
     pub(crate) eval: EvalConfig,
     pub(crate) report: ReportConfig,
 }
@@ -181,16 +185,20 @@ impl Run {
     /// Reads and checks a run file. Reads none of its sources.
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read the run file {}", path.display()));
-        let text = text.map_err(Failure::run_file)?;
+        Self::parse(&text.map_err(Failure::run_file)?, path)
+    }
+
+    /// The same with the text of the file.
+    pub(crate) fn parse(text: &str, path: &Path) -> Result<Self, Failure> {
         let raw: RawRun =
-            toml::from_str(&text).map_err(|error| anyhow!("{}: {error}", path.display())).map_err(Failure::run_file)?;
+            toml::from_str(text).map_err(|error| anyhow!("{}: {error}", path.display())).map_err(Failure::run_file)?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let folder = path.parent().unwrap_or(Path::new(""));
         Self::check(raw, name, folder).with_context(|| path.display().to_string()).map_err(Failure::run_file)
     }
 
     fn check(raw: RawRun, name: String, folder: &Path) -> anyhow::Result<Self> {
-        let RawRun { seed, source, ingest, tokenizer, mix, stage, train, eval, report } = raw;
+        let RawRun { seed, source, stage, train, eval, .. } = raw;
         let RawTrain {
             context,
             mup,
@@ -203,19 +211,26 @@ impl Run {
             validate_every,
             verify,
         } = train;
-        let labels = tokenizer.labels;
-        let tokenizer = TokenizerConfig::new(tokenizer, folder).map_err(|what| anyhow!("[tokenizer] {what}"))?;
+        let labels = raw.tokenizer.labels;
+        let tokenizer = TokenizerConfig::new(raw.tokenizer, folder).map_err(|what| anyhow!("[tokenizer] {what}"))?;
         let n_ids = tokenize::n_ids(&tokenizer).context("[tokenizer]")?;
         let vocabulary = n_ids.next_multiple_of(VOCABULARY_MULTIPLE);
         let mixes: Vec<(String, Mix)> = stage.iter().map(|stage| (stage.name.clone(), stage.mix.clone())).collect();
+        let layouts: Vec<Layout> = stage.iter().map(|stage| stage.parallel).collect();
         let requests = stage.into_iter().map(|stage| stage_request(stage, context, vocabulary));
         let plan = plan(&requests.collect::<anyhow::Result<Vec<_>>>()?, mup)?;
+        for (stage, layout) in plan.stages.iter().zip(&layouts) {
+            layout.check(&stage.name, &stage.shape, stage.batch)?;
+        }
         anyhow::ensure!(
             checkpoint_every > 0 && validate_every > 0,
             "[train] checkpoint_every and validate_every must be at least 1"
         );
         check_numbers(&plan, &optimizer, &eval)?;
         check_stability(&stability)?;
+        let sweep = raw.sweep.map(|sweep| Sweep::new(sweep, &plan, seed)).transpose().context("[sweep]")?;
+        let predict =
+            raw.predict.map(|law| Predict::new(law, &plan, validate_every)).transpose().context("[predict]")?;
         let mixes: Vec<StageMix> = mixes
             .into_iter()
             .zip(&plan.stages)
@@ -227,12 +242,14 @@ impl Run {
             name,
             seed_value: seed,
             sources,
-            ingest: IngestConfig::try_from(ingest)?.within(folder),
+            ingest: IngestConfig::try_from(raw.ingest)?.within(folder),
             tokenizer,
             labels,
             mixes,
-            mix_memory: mix.map_or(MIX_MEMORY, |mix| mix.memory),
+            mix_memory: raw.mix.map_or(MIX_MEMORY, |mix| mix.memory),
             plan,
+            layouts,
+            plan_section: raw.plan,
             optimizer,
             precision,
             recompute,
@@ -241,9 +258,24 @@ impl Run {
             keep_last,
             validate_every,
             verify,
+            sweep,
+            predict,
             eval,
-            report,
+            report: raw.report,
         })
+    }
+
+    /// This version trains in one process: other layouts can be planned, not trained.
+    pub(crate) fn check_one_process(&self) -> anyhow::Result<()> {
+        let shared = self.layouts.iter().zip(&self.plan.stages).find(|(layout, _)| **layout != Layout::ONE);
+        let Some((layout, stage)) = shared else { return Ok(()) };
+        Err(anyhow!(
+            "{}: stage {}: parallel is {layout}, {} devices; this version trains in one process: to train it, write parallel = \
+             {{ tensor = 1, pipeline = 1, data = 1 }} (`moso explain` and `moso plan` take any layout)",
+            self.name,
+            stage.name,
+            layout.n_devices()
+        ))
     }
 
     /// The seed every stream of the run comes from.
@@ -263,7 +295,7 @@ impl Run {
 
     /// Every setting that can change a result, by the stage whose result it changes.
     pub(crate) fn resolved(&self) -> Value {
-        json!({
+        let mut settings = json!({
             "ingest": { "sources": self.sources, "ingest": self.ingest },
             "tokenizer": { "tokenizer": self.tokenizer, "seed": self.seed_value, "held_out": self.eval.held_out },
             "tokenize": { "labels": self.labels },
@@ -273,8 +305,21 @@ impl Run {
                 "seed": self.seed_value,
             },
             "eval": { "eval": self.eval, "seed": self.seed_value },
-            "report": self.report,
-        })
+            "report": { "report": self.report, "plan": self.plan_section },
+        });
+        // A run file without them has the hash it always had.
+        let computed = json!({
+            "optimizer": self.optimizer, "precision": self.precision, "stability": self.stability, "seed": self.seed_value,
+        });
+        if let Some(sweep) = &self.sweep {
+            let MuP { base_width, input_multiplier, .. } = self.plan.mup;
+            let mup = json!({ "base_width": base_width, "input_multiplier": input_multiplier });
+            settings["sweep"] = json!({ "sweep": sweep.request, "mup": mup, "computed": computed });
+        }
+        if let Some(predict) = &self.predict {
+            settings["predict"] = json!({ "predict": predict.request, "plan": self.plan, "computed": computed });
+        }
+        settings
     }
 
     /// Every stage's rows depend on its own mix and on what was read before, not on the mixes of other stages.
@@ -394,29 +439,25 @@ fn check_stability(stability: &Stability) -> anyhow::Result<()> {
 }
 
 fn stage_request(raw: RawStage, context: u64, vocabulary: u64) -> anyhow::Result<StageRequest> {
-    let RawStage { name, tokens, mix: _, shape, batch, lr, parallel, growth } = raw;
-    let Parallel { tensor, pipeline, data } = parallel;
-    anyhow::ensure!(
-        (tensor, pipeline, data) == (1, 1, 1),
-        "stage {name}: parallel must be {{ tensor = 1, pipeline = 1, data = 1 }}: this version trains in one process"
-    );
-    let RawShape { layers, hidden, heads, head_size, ffn } = shape;
-    anyhow::ensure!(heads > 0, "stage {name}: heads must be at least 1");
+    let RawStage { name, tokens, mix: _, shape, batch, lr, parallel: _, growth } = raw;
+    let shape = whole_shape(shape, (vocabulary, context)).with_context(|| format!("stage {name}"))?;
+    let growth =
+        growth.map(|RawGrowth { depth, width, ramp, moments }| Growth { depth, width, ramp_tokens: ramp.0, moments });
+    Ok(StageRequest { name, tokens: tokens.0, shape, batch, learning_rate: learning_rate(lr), growth })
+}
+
+fn whole_shape(raw: RawShape, (vocabulary, context): (u64, u64)) -> anyhow::Result<Shape> {
+    let RawShape { layers, hidden, heads, head_size, ffn } = raw;
+    anyhow::ensure!(heads > 0, "heads must be at least 1");
     let head_size = match head_size {
         Some(head_size) => head_size,
         None if hidden.is_multiple_of(heads) => hidden / heads,
-        None => bail!("stage {name}: hidden {hidden} is no multiple of heads {heads}; change one, or state head_size"),
+        None => bail!(
+            "hidden {hidden} is no multiple of heads {heads}; heads may be {}, or state head_size",
+            nearest_divisors(hidden, heads)
+        ),
     };
-    let growth =
-        growth.map(|RawGrowth { depth, width, ramp, moments }| Growth { depth, width, ramp_tokens: ramp.0, moments });
-    Ok(StageRequest {
-        name,
-        tokens: tokens.0,
-        shape: Shape { layers, hidden, heads, head_size, ffn, vocabulary, context },
-        batch,
-        learning_rate: learning_rate(lr),
-        growth,
-    })
+    Ok(Shape { layers, hidden, heads, head_size, ffn, vocabulary, context })
 }
 
 /// `None` where the curve of the stage before goes on.
@@ -439,6 +480,8 @@ pub(crate) fn stage_of(folder: &Path) -> &'static str {
         Some("packed" | "ledger") => "mix",
         Some("checkpoints") => "train",
         Some("report") => "report",
+        Some("sweep") => "sweep",
+        Some("predict") => "predict",
         _ => "eval",
     }
 }

@@ -23,14 +23,14 @@ use crate::run_file::Run;
 
 /// Everything a stage needs.
 pub(crate) struct Stages<'a> {
-    run: &'a Run,
-    out: &'a Path,
+    pub(crate) run: &'a Run,
+    pub(crate) out: &'a Path,
     #[cfg_attr(not(feature = "torch"), expect(dead_code, reason = "training and evaluation count their own threads"))]
     n_threads: usize,
     #[cfg_attr(not(feature = "torch"), expect(dead_code, reason = "only training and evaluation compute"))]
     device: Device,
-    console: &'a Console,
-    stop: &'a AtomicBool,
+    pub(crate) console: &'a Console,
+    pub(crate) stop: &'a AtomicBool,
     /// Held until the process ends, however it ends.
     _lock: File,
 }
@@ -89,7 +89,7 @@ impl<'a> Stages<'a> {
 
     /// Folders of this run as the parents of the next stage. One that was made from other settings, or from other inputs than
     /// those that lie there now, is refused, and so is one whose inputs were: what came out would not be what the run file says.
-    fn parents(&self, folders: &[PathBuf]) -> Result<Vec<Parent>, Failure> {
+    pub(crate) fn parents(&self, folders: &[PathBuf]) -> Result<Vec<Parent>, Failure> {
         let parent = |folder: &PathBuf| Ok(Parent { name: folder.display().to_string(), hash: self.fresh(folder)? });
         folders.iter().map(parent).collect()
     }
@@ -288,18 +288,42 @@ impl<'a> Stages<'a> {
 
     #[cfg(feature = "torch")]
     fn train(&self) -> Result<(), Failure> {
-        // Where rows were brought from another machine, what they were made from may not be here to compare them with.
-        if self.out.join("tokens").join(Manifest::NAME).exists() {
-            self.check_mix()?;
-        }
         let mut inputs = self.packed_folders();
         inputs.extend([packed_folder(VALIDATION), "tokenizer".into()]);
-        let parents = self.parents(&inputs)?;
+        let parents = self.rows_to_train_on(&inputs)?;
+        crate::sweep::check_frozen(self.run, self.out)?;
         let folders = [("train", PathBuf::from("checkpoints"))];
         if self.is_done(Stage::Train, &folders, trainer::TRAIN_FORMAT, &parents) {
             return Ok(());
         }
-        let job = trainer::TrainJob {
+        let predictions = crate::prediction::predictions(self)?;
+        let job = trainer::TrainJob { predictions, ..self.train_job(parents)? };
+        let progress = self.console.start("train", self.run.plan.n_tokens(), "tokens");
+        let mut live = crate::model::Live::new(&self.run.plan, self.run.report.cost);
+        match trainer::train(&job, &mut |event| crate::model::show(&progress, event, &mut live))? {
+            trainer::Outcome::Finished => {}
+            trainer::Outcome::Interrupted => return Err(Failure::interrupted()),
+        }
+        let n_tokens = Count(self.run.plan.n_tokens());
+        let n_stages = self.run.plan.stages.len();
+        progress.finish(&format!("{n_tokens} tokens in {n_stages} stages"), json!({ "tokens": n_tokens }));
+        Ok(())
+    }
+
+    /// Folders of rows as parents, which must be what the run file says.
+    #[cfg(feature = "torch")]
+    pub(crate) fn rows_to_train_on(&self, folders: &[PathBuf]) -> Result<Vec<Parent>, Failure> {
+        // Where rows were brought from another machine, what they were made from may not be here to compare them with.
+        if self.out.join("tokens").join(Manifest::NAME).exists() {
+            self.check_mix()?;
+        }
+        self.parents(folders)
+    }
+
+    /// The training of the run; a trial changes what it must of it.
+    #[cfg(feature = "torch")]
+    pub(crate) fn train_job(&self, parents: Vec<Parent>) -> Result<trainer::TrainJob<'_>, Failure> {
+        Ok(trainer::TrainJob {
             out: self.out,
             plan: &self.run.plan,
             optimizer: self.run.optimizer,
@@ -323,20 +347,11 @@ impl<'a> Stages<'a> {
             checkpoint_every: self.run.checkpoint_every,
             keep_last: self.run.keep_last,
             validate_every: self.run.validate_every,
+            predictions: Vec::new(),
             device: crate::model::open_device(self.device)?,
             n_threads: self.n_threads,
             stop: self.stop,
-        };
-        let progress = self.console.start("train", self.run.plan.n_tokens(), "tokens");
-        let mut live = crate::model::Live::new(&self.run.plan, self.run.report.cost);
-        match trainer::train(&job, &mut |event| crate::model::show(&progress, event, &mut live))? {
-            trainer::Outcome::Finished => {}
-            trainer::Outcome::Interrupted => return Err(Failure::interrupted()),
-        }
-        let n_tokens = Count(self.run.plan.n_tokens());
-        let n_stages = self.run.plan.stages.len();
-        progress.finish(&format!("{n_tokens} tokens in {n_stages} stages"), json!({ "tokens": n_tokens }));
-        Ok(())
+        })
     }
 
     #[cfg(feature = "torch")]
@@ -379,7 +394,13 @@ impl<'a> Stages<'a> {
             ["documents", "dropped", "tokenizer", "tokens", "checkpoints", "eval"].map(PathBuf::from).to_vec();
         inputs.push(packed_folder(VALIDATION));
         inputs.extend(self.packed_folders());
-        let parents = self.parents(&inputs)?;
+        let mut parents = self.parents(&inputs)?;
+        // A search and a prediction are told as they were made: the run file may have taken over what they found.
+        for folder in ["sweep", "predict"] {
+            if let Ok((_, hash)) = Manifest::read_with_hash(&self.out.join(folder)) {
+                parents.push(Parent { name: folder.to_owned(), hash });
+            }
+        }
         let folders = [("report", PathBuf::from("report"))];
         if !self.is_done(Stage::Report, &folders, report::REPORT_FORMAT, &parents) {
             let progress = self.console.start("report", 0, "");

@@ -148,10 +148,10 @@ pub fn mix(job: &MixJob<'_>, progress: Progress<'_>) -> Result<(), MixError> {
     Ok(())
 }
 
-/// Hash of the tokenizer that made the tokens: rows are of no use with another one.
-fn tokenizer(out: &Path) -> Result<Option<Hash>, ManifestError> {
+/// Hash of what the tokens were made from: rows are of no use with another `tokenizer`, and are another mix with other `documents`.
+fn behind_tokens(out: &Path, name: &str) -> Result<Option<Hash>, ManifestError> {
     let parents = Manifest::read(&out.join("tokens"))?.parents;
-    Ok(parents.into_iter().find(|parent| parent.name == "tokenizer").map(|parent| parent.hash))
+    Ok(parents.into_iter().find(|parent| parent.name == name).map(|parent| parent.hash))
 }
 
 /// A folder for sorted runs, gone with the value.
@@ -308,7 +308,8 @@ fn pack(
         .with_files(std::mem::take(&mut written.files));
     manifest.counts = written.counts(&names);
     manifest.details = json!({
-        "context": job.context, "packing": request.mix.packing, "tokenizer": tokenizer(job.out)?,
+        "context": job.context, "packing": request.mix.packing, "tokenizer": behind_tokens(job.out, "tokenizer")?,
+        "documents": behind_tokens(job.out, "documents")?,
         "padding_tokens": written.n_padding, "groups": told.groups, "strata": told.strata,
         "documents_read": told.n_documents, "documents_cut": told.n_cut, "documents_longer_than_a_row": told.n_long,
     });

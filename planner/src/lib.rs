@@ -16,18 +16,42 @@
 //! No libtorch here, and nothing of ours: a lab plans on a laptop.
 
 mod cost;
+mod counts;
+mod forecast;
 mod growth;
+mod hardware;
+mod layout;
+mod loss;
+mod memory;
+mod names;
+mod prediction;
+mod proposal;
 mod schedule;
 mod shape;
 mod stability;
 mod stage;
+mod sweep;
 
 #[cfg(test)]
 mod tests;
 
 pub use cost::{Cost, formula_flops};
+pub use counts::{Operation, TensorCount, computed_flops_per_token, operations, tensors};
+pub use forecast::{
+    Amounts, Forecast, ForecastError, Resources, Speed, SpeedSource, StageForecast, StageSpeed, forecast,
+};
 pub use growth::{Depth, Growth, Moments, Width};
+pub use hardware::{Device, DeviceKind, Hardware, HardwareError, Node, Peak};
+pub use layout::{Layout, LayoutError, LayoutForecast, Machine, forecast_layout, layouts, usable_gib};
+pub use loss::{CHINCHILLA, LossLaw};
+pub use memory::{GIB, Memory, Place, Process, of_layout, of_process};
+pub use names::nearest_divisors;
+pub use prediction::{Band, LawError, SizeLaw, SizedLoss, fit};
+pub use proposal::{Proposal, ProposalError, ProposedStage, Question, propose};
 pub use schedule::{Curve, LearningRate};
 pub use shape::{MuP, Precision, Recompute, Shape};
 pub use stability::{SpikePolicy, Stability};
 pub use stage::{Batch, OptimizerSettings, PlanError, RunPlan, StagePlan, StageRequest, check_growth_step, plan};
+pub use sweep::{
+    LawPlace, LawRequest, Prediction, SearchPoint, SweepRequest, Trial, TrialError, law_trials, places, sweep_trials,
+};

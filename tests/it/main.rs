@@ -11,6 +11,10 @@ mod instructions;
 #[cfg(feature = "torch")]
 mod mix;
 mod plan;
+#[cfg(feature = "torch")]
+mod spikes;
+#[cfg(feature = "torch")]
+mod sweep;
 mod tidy;
 mod tiny;
 mod tokens;

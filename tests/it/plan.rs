@@ -1,6 +1,10 @@
-//! `moso explain` is a function of the run file, and the demo's plan is what it says here.
+//! `moso explain` is a function of the run file, and the demo's plan is what it says here. `moso plan` says what runs take.
+
+use std::fs;
+use std::path::PathBuf;
 
 use expect_test::expect_file;
+use serde_json::Value;
 
 use crate::harness::{Bench, expect_failure, moso, root};
 
@@ -63,7 +67,7 @@ fn what_is_wrong_with_a_run_file_is_said_with_its_line() {
     check("policy = \"skip\"", "policy = { rollback = { batches = 9 } }", &["rollback.batches is 9", "skips_max, 8"]);
     check("window = 128", "window = 3", &["stability.window is 3; it must be at least 4"]);
     check("loss_sigma = 6.0", "loss_sigma = 0.5", &["stability.loss_sigma is 0.5"]);
-    check("tensor = 1", "tensor = 2", &["stage small: parallel must be"]);
+    check("tensor = 1", "tensor = 7", &["stage small", "heads cannot be shared evenly by tensor = 7", "tensor may be"]);
     check("name = \"medium\"", "name = \"../x\"", &["names a folder"]);
     check("ids = 1024", "ids = 100", &["train.ids 100 is too few"]);
 }
@@ -72,4 +76,238 @@ fn what_is_wrong_with_a_run_file_is_said_with_its_line() {
 fn a_missing_run_file_is_named() {
     let output = moso().args(["explain", "no-such.toml"]).output().unwrap();
     expect_failure(output, 2, &["cannot read the run file no-such.toml"]);
+}
+
+/// `moso plan ARGUMENTS --json`, which must succeed.
+fn planned(arguments: &[&str]) -> Value {
+    let output = moso().arg("plan").args(arguments).arg("--json").current_dir(root()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn refused(arguments: &[&str], expected: &[&str]) {
+    let output = moso().arg("plan").args(arguments).current_dir(root()).output().unwrap();
+    expect_failure(output, 2, expected);
+}
+
+fn configs() -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> =
+        fs::read_dir(root().join("configs")).unwrap().flatten().map(|entry| entry.path()).collect();
+    found.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    found.sort();
+    found
+}
+
+#[test]
+fn every_run_that_we_stand_behind_can_be_explained_and_planned() {
+    let names: Vec<String> =
+        configs().iter().map(|path| path.file_stem().unwrap().to_string_lossy().into_owned()).collect();
+    for name in ["demo", "flm-101b", "ladder-24-nodes", "ladder-laptop", "ladder-node"] {
+        assert!(names.iter().any(|found| found == name), "{name}");
+    }
+    for path in configs() {
+        for command in ["explain", "plan"] {
+            let output = moso().arg(command).arg(&path).output().unwrap();
+            assert!(output.status.success(), "{}: {}", path.display(), String::from_utf8_lossy(&output.stderr));
+        }
+        let plan = planned(&[&path.display().to_string()]);
+        for stage in plan["stages"].as_array().unwrap() {
+            assert!(stage["name"].is_string() && stage["fits"] == true, "{stage}");
+            let keys = ["params", "tokens", "steps", "zflops", "days", "gpu_hours", "usd", "kwh", "memory_gib_per_gpu"];
+            for amounts in [stage, &plan["total"], &plan["from_scratch"]] {
+                assert!(keys.iter().all(|key| amounts[key].as_f64().unwrap() > 0.0), "{amounts}");
+            }
+            let n: u64 = stage["tensors"].as_array().unwrap().iter().map(n_parameters).sum();
+            assert_eq!(stage["params"], n);
+        }
+        assert!((0.0..1.0).contains(&plan["saving"].as_f64().unwrap()));
+    }
+}
+
+fn n_parameters(tensor: &Value) -> u64 {
+    let size: u64 = tensor["size"].as_array().unwrap().iter().map(|axis| axis.as_u64().unwrap()).product();
+    size * tensor["n"].as_u64().unwrap()
+}
+
+#[track_caller]
+fn near(found: &Value, expected: f64, within: f64) {
+    let found = found.as_f64().unwrap();
+    assert!((found - expected).abs() <= within, "{found} instead of {expected}");
+}
+
+/// `configs/flm-101b.toml` comes out as it was published.
+#[test]
+fn the_papers_run_as_it_was_published() {
+    let plan = planned(&["configs/flm-101b.toml"]);
+    let published = [
+        (52_000, 9.63, 162.0, "tp 2 pp 1 dp 96"),
+        (8_400, 5.37, 160.0, "tp 4 pp 2 dp 24"),
+        (6_000, 6.54, 165.0, "tp 4 pp 4 dp 12"),
+    ];
+    for (stage, (steps, days, tflops, _)) in plan["stages"].as_array().unwrap().iter().zip(published) {
+        assert_eq!((&stage["steps"], &stage["speed"]), (&Value::from(steps), &Value::from("stated")));
+        near(&stage["days"], days, 0.005);
+        near(&stage["tflops"], tflops, 1e-9);
+    }
+    let (total, scratch) = (&plan["total"], &plan["from_scratch"]);
+    near(&total["days"], 21.54, 0.005);
+    near(&scratch["days"], 76.77, 0.05);
+    near(&plan["saving"], 0.72, 0.005);
+    near(&total["zflops"], 52.76, 0.03);
+    near(&total["usd"], 100_000.0, 20.0);
+    near(&total["kwh"], 39_700.0, 20.0);
+    near(&total["kg_co2e"], 25_400.0, 50.0);
+    let output = moso().args(["plan", "configs/flm-101b.toml", "--tensors"]).current_dir(root()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let layouts = published.map(|(.., layout)| layout);
+    for expected in ["52.78 Z", "Growing saves 71.9 %", "layout      ", "blocks.N.query.weight", "feed forward, up"]
+        .iter()
+        .chain(&layouts)
+    {
+        assert!(text.contains(expected), "{expected:?} is not in\n{text}");
+    }
+}
+
+/// This version trains in one process. It says so before it makes anything.
+#[test]
+fn a_layout_of_many_devices_is_planned_and_not_trained() {
+    for command in ["train", "run"] {
+        let bench = Bench::new();
+        bench.edit(
+            "parallel = { tensor = 1, pipeline = 1, data = 1 }",
+            "parallel = { tensor = 1, pipeline = 1, data = 2 }",
+        );
+        bench.fail(command, "out", 2, &["stage small: parallel is tp 1 pp 1 dp 2, 2 devices", "trains in one process"]);
+        assert!(!bench.path("out").exists());
+        assert!(moso().arg("explain").arg(bench.path("run.toml")).output().unwrap().status.success());
+        // Who plans two devices must say which.
+        let run = bench.path("run.toml").display().to_string();
+        refused(&[&run], &["laid out over 2 devices, and nothing says which: add [plan]"]);
+    }
+}
+
+#[test]
+fn a_budget_becomes_a_run_that_keeps_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("mine.toml").display().to_string();
+    let asked = ["--budget", "100000", "--gpu-hour", "1.0", "--gpus", "192", "--tokens", "311B", "--out", &out];
+    let proposals = planned(&asked);
+    let best = &proposals["proposals"][0];
+    assert!(best["usd"].as_f64().unwrap() <= 100_000.0);
+    let plan = planned(&[&out]);
+    near(&plan["total"]["usd"], best["usd"].as_f64().unwrap(), 1.0);
+    near(&plan["total"]["tokens"], 311e9, 0.01 * 311e9);
+    assert!(moso().args(["explain", &out]).output().unwrap().status.success());
+    // With the text and vocabulary of another run, on another machine.
+    let laptop = [
+        "configs/ladder-laptop.toml",
+        "--budget",
+        "5",
+        "--gpu-hour",
+        "0.1",
+        "--gpu",
+        "cpu",
+        "--gpus",
+        "1",
+        "--tokens",
+        "1B",
+        "--out",
+        &out,
+    ];
+    planned(&laptop);
+    let text = fs::read_to_string(&out).unwrap();
+    assert!(text.contains("ids = 8192") && text.contains("gpu = \"cpu\""), "{text}");
+    assert!(planned(&[&out])["total"]["usd"].as_f64().unwrap() <= 5.0);
+}
+
+#[test]
+fn what_cannot_be_planned_is_said_with_what_can() {
+    refused(&["configs/flm-101b.toml", "--gpu", "A1000"], &["no device \"A1000\"; did you mean \"A100\"?", "MI300X"]);
+    let budget = |usd| ["--budget", usd, "--gpu-hour", "1.0", "--gpus", "192", "--tokens", "311B"];
+    refused(&budget("1"), &["1.00 USD is too little for any schedule", "costs", "is enough for"]);
+    refused(&["--budget", "10", "--tokens", "1B"], &["--gpu-hour"]);
+    refused(&["configs/flm-101b.toml", "--gpus", "7"], &["cannot be shared evenly by data = 7; data may be 6 or 8"]);
+    let bench = Bench::new();
+    let run = bench.path("run.toml").display().to_string();
+    bench.edit(
+        "[eval]",
+        "[plan]\ngpu = \"cpu\"\ngpus = 1\nusd_per_gpu_hour = 0.1\nstage = { smal = { tflops = 1.0 } }\n\n[eval]",
+    );
+    refused(&[&run], &["[plan] names the stage \"smal\", which there is not; the stages are small, medium, large"]);
+    bench.edit("smal = { tflops = 1.0 }", "small = { availability = 1.5 }");
+    refused(&[&run], &["[plan] stage.small.availability is 1.5; it must be above 0 and at most 1"]);
+    bench.edit("availability = 1.5", "avail = 1.0");
+    refused(&[&run], &["unknown field `avail`", "line"]);
+}
+
+/// A device of one's own, and another price.
+#[test]
+fn the_table_of_hardware_can_be_extended() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mine.toml");
+    let table = "[[device]]\nname = \"mine\"\ntflops = { bfloat16 = 100.0, float32 = 50.0 }\nmemory_gib = 200.0\nwatts = 1000.0\n\
+                 compute_share = 0.5\navailability = 1.0\nlink_gb_per_s = 100.0\nhost_gb_per_s = 10.0\n\
+                 node = { devices = 8, network_gb_per_s = 10.0, storage_gb_per_s = 1.0 }\n";
+    fs::write(&path, table).unwrap();
+    let hardware = path.display().to_string();
+    let plan = planned(&["configs/ladder-node.toml", "--hardware", &hardware, "--gpu", "mine", "--gpu-hour", "3.0"]);
+    let total = &plan["total"];
+    near(&total["usd"], 3.0 * total["gpu_hours"].as_f64().unwrap(), 1e-6);
+    near(&total["kwh"], total["gpu_hours"].as_f64().unwrap(), 1e-6);
+    assert!(plan["stages"][0]["share_of_peak"].as_f64().unwrap() < 0.5);
+    fs::write(&path, table.replace("watts = 1000.0\n", "")).unwrap();
+    refused(&["configs/ladder-node.toml", "--hardware", &hardware], &["mine.toml", "missing field `watts`"]);
+}
+
+/// The planner's tensors are the trainer's.
+#[cfg(feature = "torch")]
+#[test]
+fn the_planners_tensors_are_the_trainers() {
+    let shape =
+        planner::Shape { layers: 3, hidden: 48, heads: 3, head_size: 20, ffn: 100, vocabulary: 256, context: 32 };
+    let mut of_planner: Vec<(String, Vec<u64>)> = Vec::new();
+    for tensor in planner::tensors(&shape) {
+        let name = |block: u64| tensor.name.replace("blocks.N", &format!("blocks.{block}"));
+        of_planner.extend((0..tensor.n).map(|block| (name(block), tensor.size.clone())));
+    }
+    let size = |size: Vec<i64>| size.into_iter().map(|axis| axis as u64).collect::<Vec<_>>();
+    let specs = trainer::parameter_specs(&shape);
+    let mut of_trainer: Vec<(String, Vec<u64>)> =
+        specs.iter().map(|spec| (spec.name.clone(), size(spec.size(&shape)))).collect();
+    of_planner.sort();
+    of_trainer.sort();
+    assert_eq!(of_planner, of_trainer);
+}
+
+/// What a run did is what was planned: parameters and FLOPs to the last digit, and speeds that are fed back give the time of its steps. Time by the
+/// clock and memory are held against the demo by `cargo xtask forecast`.
+#[cfg(feature = "torch")]
+#[test]
+fn a_run_is_what_was_planned() {
+    let bench = Bench::new();
+    let (run, out) = (bench.path("run.toml").display().to_string(), bench.path("out").display().to_string());
+    refused(&[&run, "--measured", &out], &["metrics.jsonl has no step of this run: train some of it first"]);
+    bench.succeed("run", "out");
+    let plan = planned(&[&run, "--measured", &out]);
+    let text = fs::read_to_string(bench.path("out/metrics.jsonl")).unwrap();
+    let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |event: &'static str| events.iter().filter(move |line| line["event"] == event);
+    let params: Vec<&Value> = plan["stages"].as_array().unwrap().iter().map(|stage| &stage["params"]).collect();
+    let grown: Vec<&Value> = of("growth").map(|growth| &growth["parameters"][1]).collect();
+    assert_eq!(params[1..], grown);
+    for stage in plan["stages"].as_array().unwrap() {
+        let steps = || of("step").filter(|step| step["stage"] == stage["name"]);
+        assert_eq!(stage["steps"], steps().count());
+        let per_token =
+            steps().map(|step| step["model_flops_per_s"].as_f64().unwrap() / step["tokens_per_s"].as_f64().unwrap());
+        let tokens = stage["tokens"].as_f64().unwrap();
+        let flops = stage["zflops_exact"].as_f64().unwrap() * 1e21;
+        assert!(per_token.into_iter().all(|per_token| (per_token * tokens / flops - 1.0).abs() < 1e-9), "{stage}");
+        let step_tokens = tokens / stage["steps"].as_f64().unwrap();
+        let seconds: f64 = steps().map(|step| step_tokens / step["tokens_per_s"].as_f64().unwrap()).sum();
+        near(&stage["compute_days"], seconds / 86_400.0, 1e-6 * seconds / 86_400.0);
+        assert_eq!(stage["speed"], "measured");
+    }
+    let page = fs::read_to_string(bench.path("out/report/index.html")).unwrap();
+    assert!(page.contains("at the speeds that this run reached"), "the report plans with what was measured");
 }

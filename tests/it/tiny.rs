@@ -17,14 +17,6 @@ const SOURCES: [(&str, usize); 6] = [
 /// The run file.
 pub(crate) const RUN: &str = include_str!("tiny.toml");
 
-/// The same run file under a rule that finds spikes in this run, and goes back.
-pub(crate) fn with_spikes(run: &str) -> String {
-    let calm = "window = 128, loss_sigma = 6.0, norm_sigma = 6.0, policy = \"skip\"";
-    let rule = "window = 4, loss_sigma = 3.0, norm_sigma = 11.0, policy = { rollback = { batches = 3 } }";
-    assert!(run.contains(calm), "the rule of the tiny run is another one");
-    run.replace(calm, rule)
-}
-
 /// Writes `corpus/` and `run.toml`; `root` is the repository.
 pub(crate) fn write_tiny_run(root: &Path, folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder.join("corpus"))?;

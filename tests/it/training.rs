@@ -10,7 +10,7 @@ use corpus::{Manifest, PackedWriter};
 use serde_json::Value;
 
 use crate::harness::{Bench, every_flipped_byte_is_found, expect_failure, files_of, moso};
-use crate::tiny::with_spikes;
+use crate::spikes::with_spikes;
 
 /// Steps of the tiny run: 30 + 20 + 20, with mask ramps over steps 31 to 40 and 51 to 60.
 const LAST_STEP: u64 = 70;

@@ -103,6 +103,7 @@ fn job<'a>(out: &'a Path, plan: &'a RunPlan, stop: &'a AtomicBool) -> Outcome<Tr
         seed: Seed::root(1),
         settings: Settings::default(),
         parents: Vec::new(),
+        predictions: Vec::new(),
         checkpoint_every: 2,
         keep_last: 1,
         validate_every: u64::MAX,

@@ -158,6 +158,7 @@ fn run(
         seed: Seed::root(SEED),
         settings: Settings::default(),
         parents: Vec::new(),
+        predictions: Vec::new(),
         checkpoint_every: u64::MAX,
         keep_last: 1,
         validate_every: u64::MAX,

@@ -52,6 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         seed: Seed::root(arm.seed),
         settings: Settings(settings),
         parents: Vec::new(),
+        predictions: Vec::new(),
         checkpoint_every: arm.checkpoint_every,
         keep_last: 1,
         validate_every: arm.validate_every,

@@ -10,6 +10,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use corpus::{FileError, write_atomically};
+use planner::Band;
 use serde::Serialize;
 
 use crate::batch::LossBy;
@@ -140,6 +141,22 @@ pub enum Event {
         unigram_entropy: f64,
         /// Predicted tokens.
         n_targets: u64,
+    },
+    /// A held-out loss that was predicted from smaller models, and what was found.
+    Prediction {
+        /// Steps done.
+        step: u64,
+        /// Stage.
+        stage: String,
+        /// Tokens trained on.
+        tokens: u64,
+        /// Mean held-out loss in nats over all languages.
+        loss: f64,
+        /// What was predicted.
+        #[serde(rename = "predicted")]
+        band: Band,
+        /// Whether the loss lies in the band.
+        is_inside: bool,
     },
     /// The state is being copied and written.
     Checkpoint {

@@ -192,7 +192,7 @@ impl Model {
     }
 
     /// The final hidden states `(n, h)`, scaled so that [`Model::logits`] is one matrix product. `tokens` is `(b, t)` of
-    /// integers, t at most the context. `documents` as for [`Model::surroundings`]; positions still count from the start of the row:
+    /// integers, t at most the context. `documents` `(b, t)` numbers the documents of each row; positions still count from the start of the row:
     /// scores depend on distances only.
     pub fn hidden(&self, tokens: &Tensor, documents: Option<&Tensor>) -> Result<Tensor, TorchError> {
         let surroundings = self.surroundings(tokens.size()[0], documents);

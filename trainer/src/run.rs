@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use corpus::{FileEntry, FileError, Manifest, Parent, Seed, Settings};
 use loader::{LoadError, Loader, LoaderSettings, Prefetch};
 use planner::{
-    Batch as Batches, Growth, OptimizerSettings, Precision, Recompute, RunPlan, SpikePolicy, Stability, StagePlan,
+    Batch as Batches, Growth, OptimizerSettings, Precision, Prediction, Recompute, RunPlan, SpikePolicy, Stability,
+    StagePlan,
 };
 use tch::{Cuda, Device, Kind, Tensor};
 use thiserror::Error;
@@ -83,6 +84,8 @@ pub struct TrainJob<'a> {
     pub keep_last: usize,
     /// Steps between validations; the end of every stage is validated besides.
     pub validate_every: u64,
+    /// Held-out losses that were predicted: told at their steps, beside what was found. Changes no result.
+    pub predictions: Vec<Prediction>,
     /// Where to compute.
     pub device: Device,
     /// Worker threads; the result does not depend on them, and a GPU has one worker.
@@ -636,6 +639,8 @@ impl<'a> Trainer<'a> {
         }
         let (_, held_out) = self.validation.as_ref().expect("it was made above");
         let validations = validate(held_out, &mut self.workers).map_err(failed)?;
+        let n_targets: u64 = validations.iter().map(|validation| validation.n_targets).sum();
+        let nats: f64 = validations.iter().map(|validation| validation.loss * validation.n_targets as f64).sum();
         for validation in validations {
             self.emit(Event::Validation {
                 step,
@@ -648,7 +653,16 @@ impl<'a> Trainer<'a> {
                 n_targets: validation.n_targets,
             })?;
         }
-        Ok(())
+        self.tell_prediction(nats / n_targets.max(1) as f64)
+    }
+
+    /// Where the held-out loss of this step was predicted: whether what was found lies in the band.
+    fn tell_prediction(&mut self, loss: f64) -> Result<(), TrainError> {
+        let step = self.checkpoint.state.step;
+        let told = self.job.predictions.iter().find(|prediction| prediction.is_reached && prediction.step == step);
+        let Some(Prediction { stage, tokens, band, .. }) = told.cloned() else { return Ok(()) };
+        let is_inside = band.holds(loss);
+        Ok(self.emit(Event::Prediction { step, stage, tokens, loss, band, is_inside })?)
     }
 
     /// Begins to save the state; what was begun before must be done first.

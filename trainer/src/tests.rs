@@ -170,6 +170,7 @@ fn train_in(
             serde_json::json!({ "name": "settings", "stability": Stability { step_seconds_max: 600.0, ..stability } }),
         ),
         parents: Vec::new(),
+        predictions: Vec::new(),
         checkpoint_every: 3,
         keep_last: 2,
         validate_every: 5,

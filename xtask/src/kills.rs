@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
-use crate::tiny::{RUN, with_spikes, write_tiny_run};
+use crate::spikes::with_spikes;
+use crate::tiny::{RUN, write_tiny_run};
 
 /// What training reads.
 const ROWS: [&str; 6] = ["documents", "dropped", "tokenizer", "tokens", "packed", "ledger"];

@@ -15,6 +15,7 @@ use clap::{Parser, Subcommand};
 mod contents;
 mod demo_corpus;
 mod equality;
+mod forecast;
 mod funnel;
 mod kills;
 mod language_table;
@@ -25,6 +26,8 @@ mod parity;
 mod peers;
 mod setup;
 mod soak;
+#[path = "../../tests/it/spikes.rs"]
+mod spikes;
 mod study;
 #[path = "../../tests/it/tiny.rs"]
 mod tiny;
@@ -61,7 +64,8 @@ enum Command {
         /// The run's folder
         out: PathBuf,
     },
-    /// The long tests: fuzz every reader, ten minutes each unless told otherwise; or `soak kills`: kill training 200 times
+    /// The long tests: fuzz every reader, ten minutes each unless told otherwise; or `soak kills`: kill training 200 times; or `soak grow`: grow a
+    /// checkpoint of 8 GB (18 GB of disk)
     Soak {
         /// Minutes for each target
         #[arg(long, default_value_t = 10)]
@@ -69,9 +73,11 @@ enum Command {
         /// Kills of `soak kills`
         #[arg(long, default_value_t = 200)]
         kills: u32,
-        /// Targets (files of fuzz/fuzz_targets/, or `kills`); all files, if none is named
+        /// Targets (files of fuzz/fuzz_targets/, or `kills`, or `grow`); all files, if none is named
         targets: Vec<String>,
     },
+    /// Train the demo once more and hold what `moso plan` says of it against what it takes (six minutes)
+    Forecast,
     /// Train the table by which ingest tells languages apart again
     LanguageTable {
         /// Folder of the crates lingua-*-language-model
@@ -128,6 +134,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Test => test(&root),
         Command::Ci => ci(&root),
         Command::Soak { kills, targets, .. } if targets == ["kills"] => kills::soak(&root, kills),
+        Command::Soak { targets, .. } if targets == ["grow"] => soak::grow(&root),
         Command::Soak { minutes, targets, .. } => soak::soak(&root, minutes, &targets),
         Command::DemoCorpus => demo_corpus::make(&root.join("demo-corpus")),
         Command::LargeCorpus { folder, packages } => {
@@ -135,6 +142,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             large_corpus::make(&folder, &packages.unwrap_or_else(|| root.join("out/large-packages")))
         }
         Command::Funnel { out } => funnel::write(&out, &root.join("docs/large-corpus-funnel.md")),
+        Command::Forecast => forecast::run(&root),
         Command::LanguageTable { lingua, summaries, opencc } => {
             language_table::make(&root.join("ingest/src/language"), &lingua, &summaries, &opencc)
         }

@@ -47,6 +47,21 @@ pub(crate) fn soak(root: &Path, minutes: u64, targets: &[String]) -> anyhow::Res
     Ok(())
 }
 
+/// Blocks of a model whose checkpoint has 8 GB.
+const BLOCKS_OF_8_GB: &str = "53";
+
+/// Grows a checkpoint of 8 GB in less than 1 GB of memory: the test of every day, with a larger model.
+pub(crate) fn grow(root: &Path) -> anyhow::Result<()> {
+    let status = Process::new("cargo")
+        .args(["test", "--workspace", "--test", "little_memory", "--", "--nocapture"])
+        .env("MOSO_GROW_LAYERS", BLOCKS_OF_8_GB)
+        .current_dir(root)
+        .status()
+        .context("cannot start cargo")?;
+    ensure!(status.success(), "growing took too much memory");
+    Ok(())
+}
+
 fn known_targets(root: &Path) -> anyhow::Result<Vec<String>> {
     let folder = root.join("fuzz/fuzz_targets");
     let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;

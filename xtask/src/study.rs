@@ -1,13 +1,13 @@
 //! `cargo xtask study growth`: the same model from scratch and grown in many ways, on real text, at equal tokens and at equal FLOPs.
 //!
-//! Data are made once for every seed, from `demo-corpus/`; every arm reads the same rows in the same order. Two trainings run side by side, on
+//! Data are made once, from `demo-corpus/`; every arm reads the same rows in the same order, and a seed is that of the weights. Two trainings run side by side, on
 //! one thread each. What is done is not done again, and what was interrupted goes on, so the study may be stopped at any time.
 
 mod arms;
 mod outcome;
 mod picture;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Process, Stdio};
@@ -21,7 +21,7 @@ use self::arms::{Training, trainings};
 /// Trainings side by side.
 const AT_ONCE: usize = 2;
 
-/// The run file of the data; its seed is replaced by that of the study.
+/// The run file of the data.
 const DATA: &str = "configs/study-growth.toml";
 
 /// Trains what is not trained yet, and writes results and pictures of all that is.
@@ -43,26 +43,16 @@ pub(crate) fn growth(root: &Path, arms: &[String], seeds: &[u64]) -> anyhow::Res
         is_named && (seeds.is_empty() || seeds.contains(&training.seed))
     };
     let wanted: Vec<&Training> = all.iter().filter(wanted).collect();
-    let with_data: BTreeSet<u64> = wanted.iter().map(|training| training.seed).collect();
-    for seed in with_data {
-        make_data(root, &moso, &folder, seed)?;
-    }
+    make_data(root, &moso, &folder.join("data"))?;
     train_all(&study, &folder, wanted)?;
     outcome::write(root, &folder, &all)
 }
 
-/// Rows for one seed: another split of the words into tokens would be another study, so the tokenizer is that of the first seed.
-fn make_data(root: &Path, moso: &Path, folder: &Path, seed: u64) -> anyhow::Result<()> {
-    let out = folder.join(format!("data-{seed}"));
-    if out.join("packed/study/manifest.json").is_file() {
-        return Ok(());
-    }
-    let run = folder.join(format!("data-{seed}.toml"));
-    let text = fs::read_to_string(root.join(DATA))?.replace("seed = 1\n", &format!("seed = {seed}\n"));
-    fs::write(&run, text.replace("../demo-corpus", &root.join("demo-corpus").display().to_string()))?;
+/// Rows for all arms and seeds: with others, losses of two seeds could not be compared.
+fn make_data(root: &Path, moso: &Path, out: &Path) -> anyhow::Result<()> {
     for stage in ["ingest", "tokenizer", "tokenize", "mix"] {
-        let done = Process::new(moso).args([stage]).arg(&run).arg("--out").arg(&out).status()?;
-        ensure!(done.success(), "moso {stage} failed for {}", run.display());
+        let done = Process::new(moso).args([stage, DATA, "--out"]).arg(out).current_dir(root).status()?;
+        ensure!(done.success(), "moso {stage} failed for {DATA}");
     }
     Ok(())
 }
@@ -121,7 +111,7 @@ fn is_done(out: &Path) -> bool {
 fn begin(program: &Path, folder: &Path, training: &Training) -> anyhow::Result<Child> {
     let out = training.folder(folder);
     fs::create_dir_all(&out)?;
-    let data = folder.join(format!("data-{}", training.seed));
+    let data = folder.join("data");
     let mut arm = training.to_json();
     arm["out"] = json!(out);
     arm["packed"] = json!(data.join("packed/study"));

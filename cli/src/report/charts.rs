@@ -12,8 +12,12 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::facts::Facts;
-use super::markup::{escape, short};
+use super::facts::{Facts, Time};
+use super::markup::{escape, money, short};
+
+mod trials;
+
+pub(super) use trials::{law, line_class, search};
 
 /// Drawn pixels for one shown pixel.
 const FINE: u32 = 3;
@@ -126,6 +130,43 @@ pub(super) fn schedule(facts: &Facts) -> String {
     chart(facts, "Learning rate and mask over tokens", curves, Some(0.0), |y| format!("{:.0} %", y * 100.0))
 }
 
+/// Money over tokens: planned, planned for the last model from scratch, and spent.
+pub(super) fn spending(facts: &Facts) -> String {
+    let Ok(forecast) = &facts.forecast else { return String::new() };
+    let (mut grown, mut scratch) = (vec![(0.0, 0.0)], vec![(0.0, 0.0)]);
+    for stage in &forecast.stages {
+        let next = |points: &Points, usd: f64| {
+            (points[points.len() - 1].0 + stage.amounts.tokens as f64, points[points.len() - 1].1 + usd)
+        };
+        grown.push(next(&grown, stage.amounts.usd));
+        scratch.push(next(&scratch, stage.from_scratch.usd));
+    }
+    let curves = vec![
+        Curve { points: thinned(&spent(facts)), color: FAINT, width: 3, dots: None },
+        Curve { points: scratch, color: GROWTH, width: 2, dots: None },
+        Curve { points: grown, color: STRONG, width: 2, dots: None },
+    ];
+    chart(facts, "Money over tokens", curves, Some(0.0), |y| money(*y))
+}
+
+/// Money for all steps, checkpoints and growth up to every step.
+fn spent(facts: &Facts) -> Points {
+    let (mut seconds, mut points) = (0.0, Vec::with_capacity(facts.log.steps.len()));
+    let mut stage_before = None;
+    for step in &facts.log.steps {
+        if let Some(stage) = facts.plan.stages.iter().find(|stage| stage.name == step.stage) {
+            let growths = facts.log.growths.iter().filter(|growth| growth.stage_to == stage.name);
+            if stage_before.is_some_and(|before| before != &step.stage) {
+                seconds += growths.map(|growth| growth.seconds).sum::<f64>();
+            }
+            stage_before = Some(&step.stage);
+            seconds += Time::of(std::iter::once(step), stage.batch_tokens()).total();
+            points.push((step.tokens as f64, facts.cost.usd(seconds)));
+        }
+    }
+    finite(points.into_iter())
+}
+
 fn points(facts: &Facts, value: fn(&super::facts::Step) -> f64) -> Points {
     finite(facts.log.steps.iter().map(|step| (step.tokens as f64, value(step))))
 }
@@ -195,15 +236,19 @@ fn bands(facts: &Facts) -> Vec<Band> {
     facts.plan.stages.iter().map(&mut band).collect()
 }
 
-fn render(chart: &Chart, class: &str, (width, height): (u32, u32)) -> String {
+fn render(chart: &Chart, class: &str, size: (u32, u32)) -> String {
+    render_with(&chart.label, class, size, |area| draw(chart, area))
+}
+
+fn render_with(label: &str, class: &str, (width, height): (u32, u32), draw: impl FnOnce(Area<'_>) -> Drawn) -> String {
     let (width, height) = (width * FINE, height * FINE);
     let mut svg = String::new();
-    let drawn = draw(chart, SVGBackend::with_string(&mut svg, (width, height)).into_drawing_area());
+    let drawn = draw(SVGBackend::with_string(&mut svg, (width, height)).into_drawing_area());
     if let Err(error) = drawn {
         return format!("<p class=\"missing\">The chart cannot be drawn: {}.</p>\n", escape(&error.to_string()));
     }
     let size = format!("width=\"{width}\" height=\"{height}\"");
-    let named = format!("class=\"chart {class}\" role=\"img\" aria-label=\"{}\"", escape(&chart.label));
+    let named = format!("class=\"chart {class}\" role=\"img\" aria-label=\"{}\"", escape(label));
     svg.replacen(&size, &named, 1)
 }
 

@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use corpus::Tally;
-use planner::{Cost, RunPlan, StagePlan};
+use planner::{Cost, Forecast, RunPlan, StagePlan};
 use serde::{Deserialize, Deserializer};
+
+use crate::prediction::PredictedLosses;
+use crate::sweep::Results;
 
 /// A finished run.
 #[derive(Clone, Debug)]
@@ -18,12 +21,17 @@ pub(crate) struct Facts {
     pub(crate) run_hash: String,
     pub(crate) plan: RunPlan,
     pub(crate) cost: Cost,
+    /// What the planner makes of it, or why it cannot.
+    pub(crate) forecast: Result<Forecast, String>,
     pub(crate) corpus: Corpus,
     /// Stages in training order.
     pub(crate) packed: Vec<Packed>,
     /// Share of all documents that is never trained on.
     pub(crate) held_out: f64,
     pub(crate) log: Log,
+    /// The search that was made in the folder, and the prediction.
+    pub(crate) search: Option<Results>,
+    pub(crate) predicted: Option<PredictedLosses>,
     pub(crate) eval: Evaluation,
     pub(crate) folders: Vec<Folder>,
 }
@@ -124,6 +132,7 @@ pub(crate) struct Log {
     pub(crate) validations: Vec<Validation>,
     pub(crate) skips: Vec<Skip>,
     pub(crate) rollbacks: Vec<Rollback>,
+    pub(crate) compared: Vec<Compared>,
     pub(crate) n_resumes: u64,
 }
 
@@ -155,6 +164,16 @@ pub(crate) struct Rollback {
     pub(crate) skipped: (u64, u64),
     /// In the batch of the last of them.
     pub(crate) n_documents: u64,
+}
+
+/// A held-out loss that was predicted, and what was found.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct Compared {
+    pub(crate) step: u64,
+    pub(crate) stage: String,
+    #[serde(deserialize_with = "number")]
+    pub(crate) loss: f64,
+    pub(crate) is_inside: bool,
 }
 
 /// An optimizer step.

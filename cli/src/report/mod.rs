@@ -20,6 +20,9 @@ use corpus::{Manifest, Parent, Settings, StageFolder, write_atomically};
 use crate::failure::Failure;
 use crate::run_file::Run;
 
+pub(crate) use facts::{Log, Time};
+pub(crate) use read::log as read_log;
+
 /// Version of the folder's layout.
 pub(crate) const REPORT_FORMAT: u32 = 1;
 

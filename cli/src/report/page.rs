@@ -1,7 +1,9 @@
 //! The page: facts in, HTML out. One function a section, in reading order.
 
 mod corpus;
+mod plan;
 mod results;
+mod search;
 mod training;
 
 use std::fmt::Write;
@@ -16,13 +18,15 @@ const STYLE: &str = include_str!("style.css");
 type Section = (&'static str, &'static str, fn(&Facts) -> String);
 
 /// Everything below the summary, in reading order.
-pub(super) const SECTIONS: [Section; 9] = [
+pub(super) const SECTIONS: [Section; 11] = [
     ("holds", "What must hold", must_hold),
     ("corpus", "The corpus", corpus::corpus),
     ("mix", "The mix", corpus::mix),
+    ("search", "Search and prediction", search::search),
     ("training", "Training", training::training),
     ("growth", "Growth", training::growth),
     ("cost", "What it cost", training::cost),
+    ("plan", "What was planned", plan::plan),
     ("evaluation", "Evaluation", results::evaluation),
     ("samples", "What it writes", results::samples),
     ("again", "The same again", results::again),

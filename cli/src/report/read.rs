@@ -13,7 +13,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::facts::{
-    Corpus, Evaluation, Facts, Folder, Group, Growth, Log, Packed, Rollback, Sample, Skip, Step, Task, Validation,
+    Compared, Corpus, Evaluation, Facts, Folder, Group, Growth, Log, Packed, Rollback, Sample, Skip, Step, Task,
+    Validation,
 };
 use crate::failure::Failure;
 use crate::run_file::Run;
@@ -27,6 +28,7 @@ enum Line {
     Validation(Validation),
     Skip(Skip),
     Rollback(Rollback),
+    Prediction(Compared),
     Resume,
     #[serde(other)]
     Other,
@@ -41,10 +43,13 @@ pub(super) fn read(run: &Run, out: &Path, parents: &[Parent]) -> Result<Facts, F
         run_hash: hash_bytes(run.resolved().to_string().as_bytes()),
         plan: run.plan.clone(),
         cost: run.report.cost,
+        forecast: crate::plan::for_report(run, out).map_err(|error| format!("{error:#}")),
         corpus: corpus(run, out)?,
         packed: run.plan.stages.iter().map(|stage| packed(out, &stage.name)).collect::<Result<_, _>>()?,
         held_out: run.eval.held_out.0,
         log: log(&out.join("metrics.jsonl"))?,
+        search: crate::sweep::read_results(out)?,
+        predicted: crate::prediction::read_predicted(out)?,
         eval: evaluation(&out.join("eval"))?,
         folders: parents.iter().map(|parent| folder(out, parent)).collect::<Result<_, _>>()?,
     })
@@ -93,7 +98,8 @@ fn packed(out: &Path, stage: &str) -> Result<Packed, Failure> {
     Ok(Packed { stage: stage.to_owned(), context, n_rows, n_padding, groups })
 }
 
-fn log(path: &Path) -> Result<Log, Failure> {
+/// `metrics.jsonl`; empty where there is none.
+pub(crate) fn log(path: &Path) -> Result<Log, Failure> {
     let mut log = Log::default();
     let context = |index: usize| format!("{} line {}", path.display(), index + 1);
     let file = match fs::File::open(path) {
@@ -109,6 +115,7 @@ fn log(path: &Path) -> Result<Log, Failure> {
             Line::Validation(validation) => log.validations.push(validation),
             Line::Skip(skip) => log.skips.push(skip),
             Line::Rollback(rollback) => log.rollbacks.push(rollback),
+            Line::Prediction(compared) => log.compared.push(compared),
             Line::Resume => log.n_resumes += 1,
             Line::Other => {}
         }

@@ -1,15 +1,20 @@
 //! Pages from made-up facts: what is escaped, what passes, and that nothing missing breaks the page.
 
 use corpus::Tally;
-use planner::{Batch, Cost, Depth, Growth as Grows, LearningRate, Moments, MuP, Shape, StageRequest, Width, plan};
+use planner::{
+    Band, Batch, Cost, Depth, Growth as Grows, Hardware, Layout, LearningRate, Moments, MuP, Precision, Prediction,
+    Recompute, Resources, RunPlan, SearchPoint, Shape, SizedLoss, StageRequest, Width, forecast, plan,
+};
 
 use super::checks::{Check, Verdict, checks};
 use super::facts::{
-    Corpus, Dropped, DroppedSample, Evaluation, Facts, Folder, Group, Growth, Log, Packed, Rollback, Sample, Skip,
-    SourceCount, Step, Task, Time, Validation,
+    Compared, Corpus, Dropped, DroppedSample, Evaluation, Facts, Folder, Group, Growth, Log, Packed, Rollback, Sample,
+    Skip, SourceCount, Step, Task, Time, Validation,
 };
 use super::markup::{bytes, duration, energy, escape, fixed, flops, money, percent, scientific, short, whole};
 use super::{charts, page};
+use crate::prediction::{Law, PredictedLosses};
+use crate::sweep::{Frozen, Point, Results};
 
 const CONTEXT: u64 = 8;
 
@@ -91,6 +96,7 @@ fn log() -> Log {
         validations: vec![validation("a", 320, "en", 5.5), validation("b", 640, "en", 5.0)],
         skips: Vec::new(),
         rollbacks: Vec::new(),
+        compared: vec![Compared { step: 10, stage: "a".into(), loss: 5.5, is_inside: false }],
         n_resumes: 0,
     }
 }
@@ -121,20 +127,70 @@ fn corpus() -> Corpus {
     }
 }
 
+/// Nine deviations, more than there are colours, at two multipliers; one point stopped itself.
+fn search() -> Results {
+    let mut points = Vec::new();
+    for std in 1..=9 {
+        for output_multiplier in [1.0, 2.0] {
+            for lr in [1e-3, 2e-3, 4e-3] {
+                let at = SearchPoint { lr, init_std: f64::from(std) / 100.0, output_multiplier };
+                points.push(Point { at, loss: Some(5.0 + lr * f64::from(std)), spread: 0.0 });
+            }
+        }
+    }
+    points[4].loss = None;
+    Results {
+        frozen: Frozen { tokenizer: "abc".into(), mix: "def".into() },
+        n_parameters: 1000,
+        width: 8,
+        tokens: 320,
+        best: points[0].at,
+        points,
+        trials: Vec::new(),
+    }
+}
+
+fn predicted() -> PredictedLosses {
+    let band = |n: f64| Band { loss: 3.0 + 100.0 / n, low: 2.5 + 100.0 / n, high: 3.5 + 100.0 / n };
+    let sizes = [100.0, 200.0, 400.0, 800.0, 1600.0];
+    let point = |n: f64| SizedLoss { n_parameters: n, loss: band(n).loss };
+    let points = sizes.map(point).to_vec();
+    let prediction = |stage: &str, step: u64, is_reached: bool| Prediction {
+        stage: stage.into(),
+        step,
+        tokens: step * 32,
+        is_reached,
+        n_parameters: 1600,
+        band: band(1600.0),
+    };
+    let curve = sizes.map(|n| (n, band(n))).to_vec();
+    PredictedLosses {
+        confidence: 0.9,
+        laws: vec![Law { step: 10, tokens: 320, a: 100.0, b: -1.0, c: 3.0, scatter: 0.01, points, curve }],
+        predictions: vec![prediction("a", 10, true), prediction("b", 10, false)],
+        missing: vec!["no law after step 1: <b>".into()],
+        trials: Vec::new(),
+    }
+}
+
 /// A run in which everything holds.
 fn facts() -> Facts {
     let mup = MuP { base_width: 8, input_multiplier: 1.0, output_multiplier: 1.0, init_std: 0.02 };
+    let plan = plan(&[request("a", 8, false), request("b", 16, true)], mup).unwrap();
     Facts {
         title: "<title> & \"more\"".into(),
         name: "tiny".into(),
         seed: 7,
         run_hash: "0123456789abcdef".into(),
-        plan: plan(&[request("a", 8, false), request("b", 16, true)], mup).unwrap(),
+        forecast: Ok(planned(&plan)),
+        plan,
         cost: Cost { usd_per_hour: 3.6, watts: 1000.0 },
         corpus: corpus(),
         packed: vec![packed("a"), packed("b")],
         held_out: 0.02,
         log: log(),
+        search: Some(search()),
+        predicted: Some(predicted()),
         eval: Evaluation {
             validations: vec![validation("b", 640, "en", 5.0)],
             tasks: vec![Task { name: "count".into(), n_items: 10, ..Task::default() }],
@@ -144,11 +200,27 @@ fn facts() -> Facts {
     }
 }
 
+fn planned(plan: &RunPlan) -> planner::Forecast {
+    let resources = Resources {
+        device: Hardware::built_in().find("cpu").unwrap().clone(),
+        n_devices: 1,
+        precision: Precision::Float32,
+        recompute: Recompute::None,
+        usd_per_device_hour: 3.6,
+        kg_co2e_per_kwh: None,
+        power_usage_effectiveness: 1.0,
+        speeds: std::collections::BTreeMap::new(),
+    };
+    forecast(plan, &[Layout::ONE; 2], &resources).unwrap()
+}
+
 /// Everything optional is gone.
 fn bare() -> Facts {
     let mut facts = facts();
+    facts.forecast = Err("no <GPU>".to_owned());
     (facts.log, facts.eval, facts.corpus) = (Log::default(), Evaluation::default(), Corpus::default());
     (facts.packed, facts.folders) = (Vec::new(), Vec::new());
+    (facts.search, facts.predicted) = (None, None);
     facts
 }
 
@@ -257,7 +329,15 @@ fn the_page_has_every_section_and_needs_nothing_from_outside() {
 #[test]
 fn what_is_missing_is_said() {
     let html = page::page(&bare());
-    for expected in ["No growth took place", "No step was logged", "was not evaluated", "No samples were drawn"] {
+    assert!(html.contains("The run cannot be planned: no &lt;GPU&gt;."));
+    for expected in [
+        "No search was made",
+        "No loss was predicted",
+        "No growth took place",
+        "No step was logged",
+        "was not evaluated",
+        "No samples were drawn",
+    ] {
         assert!(html.contains(expected), "{expected}");
     }
     assert!(html.contains("were not measured") || html.contains("conditions fail"));
@@ -284,6 +364,29 @@ fn spikes_are_listed_with_their_reasons() {
     ] {
         assert!(html.contains(expected), "{expected}");
     }
+}
+
+/// Stages in time, money over tokens and memory by kind: as wide as they are large.
+#[test]
+fn the_plan_is_drawn_to_scale() {
+    let facts = facts();
+    let html = page::page(&facts);
+    let section = &html[html.find("<section id=\"plan\">").unwrap()..];
+    let section = &section[..section.find("</section>").unwrap()];
+    for name in
+        ["Time of the stages: growing", "Time of the stages: from scratch", "Money over tokens", "Memory of a stage: b"]
+    {
+        assert!(section.contains(name), "{name}");
+    }
+    let forecast = facts.forecast.as_ref().unwrap();
+    let width = |label: &str| -> f64 {
+        let bar = &section[section.find(label).unwrap()..];
+        let bar = &bar[..bar.find("</div>").unwrap()];
+        bar.split("width:").skip(1).map(|part| part[..part.find('%').unwrap()].parse::<f64>().unwrap()).sum()
+    };
+    assert!((width("Time of the stages: from scratch") - 100.0).abs() < 0.05);
+    assert!((width("Time of the stages: growing") / 100.0 - (1.0 - forecast.saving)).abs() < 0.001);
+    assert!((width("Memory of a stage: b") - 100.0).abs() < 0.05);
 }
 
 #[test]
@@ -314,13 +417,33 @@ fn charts_leave_out_what_is_no_number() {
 #[test]
 fn the_style_sheet_knows_every_colour_of_a_chart() {
     let style = include_str!("style.css");
-    let svg = charts::loss(&facts()) + &charts::speed(&facts()) + &charts::schedule(&facts());
+    let svg = page::page(&facts());
     for attribute in ["fill=\"#", "stroke=\"#"] {
         for rest in svg.split(attribute).skip(1) {
             let selector = format!("[{attribute}{}\"]", &rest[..6]);
             assert!(style.contains(&selector), "{selector} has no dark twin");
         }
     }
+}
+
+/// A line for each deviation in every panel, one ring in all of them, and a stage that left its band.
+#[test]
+fn a_search_and_a_prediction_are_drawn() {
+    let html = page::page(&facts());
+    let section = &html[html.find("<section id=\"search\">").unwrap()..];
+    let section = &section[..section.find("</section>").unwrap()];
+    let wide: Vec<&str> =
+        section.split("<svg class=\"chart wide\"").skip(1).map(|svg| svg.split("</svg>").next().unwrap()).collect();
+    assert_eq!(wide.len(), 3);
+    let rings = |svg: &str| {
+        svg.matches("fill=\"none\" stroke=\"#4A4843\"").count()
+            - svg.matches("<polyline fill=\"none\" opacity=\"1\" stroke=\"#4A4843\"").count()
+    };
+    assert_eq!([rings(wide[0]), rings(wide[1])], [1, 0], "{}", wide[0]);
+    for expected in ["initial deviation 0.09", "<strong>outside</strong>", "no law after step 1: &lt;b&gt;", "one"] {
+        assert!(section.contains(expected), "{expected}");
+    }
+    assert!(section.contains("the best lr is the lowest that was tried"));
 }
 
 #[test]

@@ -1,4 +1,8 @@
-//! The paper's own figures, and requests that cannot work.
+//! Requests that work, and those that cannot.
+
+mod forecast;
+mod paper;
+mod published_speeds;
 
 use crate::*;
 
@@ -23,34 +27,6 @@ fn masked(ramp_tokens: u64) -> Growth {
 
 fn mup() -> MuP {
     MuP { base_width: 128, input_multiplier: 1.0, output_multiplier: 2.0, init_std: 0.02 }
-}
-
-/// FLM-101B section 3.1 and table 4; GPT-3 and Llama-2 as recomputed there (facts of the paper, zFLOPs).
-#[test]
-fn the_formula_gives_the_papers_figures() {
-    let gpt3 =
-        Shape { layers: 96, hidden: 12_288, heads: 96, head_size: 128, ffn: 49_152, vocabulary: 50_257, context: 2048 };
-    let llama2 =
-        Shape { layers: 40, hidden: 5120, heads: 40, head_size: 128, ffn: 13_824, vocabulary: 32_000, context: 4096 };
-    for (k, tokens, shape, zflops) in [
-        (72, 300_000_000_000, gpt3, 322.63),
-        (96, 300_000_000_000, gpt3, 430.18),
-        (72, 2_000_000_000_000, llama2, 172.60),
-        (96, 2_000_000_000_000, llama2, 230.14),
-    ] {
-        let found = formula_flops(k, tokens, &shape) / 1e21;
-        assert!((found - zflops).abs() < 0.01, "{found} instead of {zflops}");
-    }
-}
-
-#[test]
-fn the_papers_budgets_give_its_steps() {
-    let mut request = request("16B", shape(4, 128, 4), false);
-    request.shape.context = 2048;
-    request.batch = Batch { rows: 2304, micro_rows: 2304 };
-    request.tokens = 245_370_000_000;
-    let run = plan(&[request], mup()).unwrap();
-    assert_eq!(run.stages[0].n_steps, 52_000);
 }
 
 #[test]

@@ -1,0 +1,117 @@
+//! A proposal as a run file: the settings of another run file with its stages and `[plan]` replaced. Remarks on what is replaced go with it.
+
+use std::fmt::Write;
+
+use anyhow::Context;
+use planner::{Proposal, ProposedStage, Resources};
+
+/// How proposed stages grow, but for the length of the ramp.
+const GROWTH: &str = "growth = { depth = \"stack\", width = \"random\", moments = \"old\", ramp = ";
+
+/// The run file. `template` must have its stages together, in front of `[train]`.
+pub(super) fn run_text(template: &str, proposal: &Proposal, resources: &Resources) -> anyhow::Result<String> {
+    let lines: Vec<&str> = template.lines().collect();
+    let find = |begins: &str| {
+        let position = lines.iter().position(|line| line.starts_with(begins));
+        position.with_context(|| format!("the run file to take settings from has no {begins}"))
+    };
+    let (stages, train) = (find("[[stage]]")?, find("[train]")?);
+    anyhow::ensure!(stages < train, "the run file to take settings from must have its stages in front of [train]");
+    let mix = lines[stages..train].iter().find(|line| line.starts_with("mix = "));
+    let mix = mix.context("the first stage of the run file to take settings from must have `mix = ` on one line")?;
+    let first = lines.iter().position(|line| !is_remark(line)).unwrap_or(0);
+    let Proposal { usd, days, loss, .. } = proposal;
+    let Resources { device, n_devices, usd_per_device_hour, .. } = resources;
+    let mut text =
+        format!("# Written by `moso plan --budget`: ${usd:.0}, {days:.2} days, predicted loss {loss:.3}.\n\n");
+    push_lines(&mut text, without_remarks(&lines[first..stages]));
+    proposal.stages.iter().for_each(|stage| write_stage(&mut text, stage, mix));
+    let name = proposal.stages[proposal.stages.len() - 1].name.as_str();
+    let title = format!("title = \"A model of {name} for ${usd:.0}\"");
+    let machine = *n_devices as f64;
+    let cost = format!(
+        "cost = {{ usd_per_hour = {:?}, watts = {:?} }}",
+        machine * usd_per_device_hour,
+        machine * device.watts
+    );
+    let rest = without_plan(&lines[train..]);
+    let of_this_run = |line: &&str| match line {
+        line if line.starts_with("title = ") => title.clone(),
+        line if line.starts_with("cost = ") => cost.clone(),
+        line => (*line).to_owned(),
+    };
+    push_lines(&mut text, &rest.iter().map(of_this_run).collect::<Vec<_>>());
+    let Resources { device, n_devices, usd_per_device_hour, .. } = resources;
+    let _ = write!(
+        text,
+        "[plan]\ngpu = \"{}\"\ngpus = {n_devices}\nusd_per_gpu_hour = {usd_per_device_hour:?}\n",
+        device.name
+    );
+    Ok(text)
+}
+
+fn push_lines<L: std::fmt::Display>(text: &mut String, lines: &[L]) {
+    lines.iter().for_each(|line| {
+        let _ = writeln!(text, "{line}");
+    });
+    text.push('\n');
+}
+
+fn is_remark(line: &str) -> bool {
+    line.is_empty() || line.starts_with('#')
+}
+
+/// The lines but for the remarks at their end, which are about what follows.
+fn without_remarks<'a, 'b>(lines: &'b [&'a str]) -> &'b [&'a str] {
+    let n = lines.iter().rposition(|line| !is_remark(line)).map_or(0, |last| last + 1);
+    &lines[..n]
+}
+
+/// The lines but for the section `[plan]` and what belongs to it.
+fn without_plan<'a>(lines: &[&'a str]) -> Vec<&'a str> {
+    let mut kept: Vec<&str> = Vec::new();
+    let mut is_plan = false;
+    for line in lines {
+        if line.starts_with('[') {
+            is_plan = line.starts_with("[plan");
+            if is_plan {
+                kept.truncate(without_remarks(&kept).len());
+            }
+        } else if is_plan && line.starts_with('#') {
+            is_plan = false;
+            kept.push("");
+        }
+        if !is_plan {
+            kept.push(line);
+        }
+    }
+    kept.truncate(without_remarks(&kept).len());
+    kept
+}
+
+fn write_stage(text: &mut String, stage: &ProposedStage, mix: &str) {
+    let ProposedStage { name, shape, rows, layout, learning_rates: (peak, end), .. } = stage;
+    let batch_tokens = rows * shape.context;
+    let _ = write!(
+        text,
+        "[[stage]]\nname = \"{name}\"\ntokens = {}\n{mix}\n\
+         shape = {{ layers = {}, hidden = {}, heads = {}, ffn = {} }}\n\
+         batch = {{ rows = {rows}, micro_rows = {} }}\n\
+         lr = {{ schedule = \"cosine\", peak = {peak:.4e}, end = {end:.4e}, warmup = {} }}\n\
+         parallel = {{ tensor = {}, pipeline = {}, data = {} }}\n",
+        stage.n_tokens(),
+        shape.layers,
+        shape.hidden,
+        shape.heads,
+        shape.ffn,
+        layout.micro_rows,
+        stage.warmup_steps * batch_tokens,
+        layout.layout.tensor,
+        layout.layout.pipeline,
+        layout.layout.data,
+    );
+    if stage.ramp_steps > 0 {
+        let _ = writeln!(text, "{GROWTH}{} }}", stage.ramp_steps * batch_tokens);
+    }
+    text.push('\n');
+}
