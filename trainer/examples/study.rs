@@ -13,6 +13,7 @@ use corpus::{Seed, Settings};
 use loader::LoaderSettings;
 use planner::{MuP, OptimizerSettings, Precision, Recompute, Stability, StageRequest, plan};
 use serde::Deserialize;
+use serde_json::json;
 use trainer::{Device, TrainJob, train};
 
 #[derive(Deserialize)]
@@ -25,6 +26,7 @@ struct Arm {
     stages: Vec<StageRequest>,
     mup: MuP,
     optimizer: OptimizerSettings,
+    precision: Precision,
     stability: Stability,
     validate_every: u64,
     checkpoint_every: u64,
@@ -35,12 +37,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let json = fs::read(path)?;
     let arm: Arm = serde_json::from_slice(&json)?;
     let plan = plan(&arm.stages, arm.mup)?;
-    let settings: serde_json::Value = serde_json::from_slice(&json)?;
+    // Arms that begin alike may go on from one checkpoint: the study itself sees to it that a folder stays one arm's.
+    let settings = json!({ "seed": arm.seed, "mup": arm.mup, "optimizer": arm.optimizer, "precision": arm.precision });
     let job = TrainJob {
         out: &arm.out,
         plan: &plan,
         optimizer: arm.optimizer,
-        precision: Precision::Float32,
+        precision: arm.precision,
         recompute: Recompute::None,
         stability: arm.stability,
         packed: vec![arm.packed],

@@ -44,7 +44,10 @@ pub(crate) fn growth(root: &Path, arms: &[String], seeds: &[u64]) -> anyhow::Res
     };
     let wanted: Vec<&Training> = all.iter().filter(wanted).collect();
     make_data(root, &moso, &folder.join("data"))?;
-    train_all(&study, &folder, wanted)?;
+    for training in &all {
+        forget_others(&training.folder(&folder), &arm_file(&folder, training)?)?;
+    }
+    train_all(&study, &folder, wanted, &all)?;
     outcome::write(root, &folder, &all)
 }
 
@@ -63,7 +66,7 @@ struct Running<'a> {
     begun: Instant,
 }
 
-fn train_all(program: &Path, folder: &Path, wanted: Vec<&Training>) -> anyhow::Result<()> {
+fn train_all(program: &Path, folder: &Path, wanted: Vec<&Training>, all: &[Training]) -> anyhow::Result<()> {
     let mut waiting: VecDeque<&Training> =
         wanted.into_iter().filter(|training| !is_done(&training.folder(folder))).collect();
     let (n_all, mut n_done) = (waiting.len(), 0);
@@ -72,8 +75,8 @@ fn train_all(program: &Path, folder: &Path, wanted: Vec<&Training>) -> anyhow::R
     let mut running: Vec<Running<'_>> = Vec::new();
     while !waiting.is_empty() || !running.is_empty() {
         while running.len() < AT_ONCE {
-            let Some(training) = waiting.pop_front() else { break };
-            running.push(Running { training, process: begin(program, folder, training)?, begun: Instant::now() });
+            let Some(training) = next(&mut waiting, &running, folder) else { break };
+            running.push(Running { training, process: begin(program, folder, training, all)?, begun: Instant::now() });
         }
         std::thread::sleep(Duration::from_millis(200));
         let mut index = 0;
@@ -108,18 +111,77 @@ fn is_done(out: &Path) -> bool {
     out.join("checkpoints/manifest.json").is_file()
 }
 
-fn begin(program: &Path, folder: &Path, training: &Training) -> anyhow::Result<Child> {
+/// The next to be trained: not one whose first stage somebody is training just now, as long as there are others.
+fn next<'a>(waiting: &mut VecDeque<&'a Training>, running: &[Running<'a>], folder: &Path) -> Option<&'a Training> {
+    let is_under_way = |training: &Training| {
+        let mut alike = running.iter().filter(|other| other.training.begins_like(training));
+        alike.any(|other| !is_whole(&first_stage(folder, other.training)))
+    };
+    let index = waiting.iter().position(|training| !is_under_way(training)).unwrap_or(0);
+    waiting.remove(index)
+}
+
+fn is_whole(checkpoint: &Path) -> bool {
+    checkpoint.join("manifest.json").is_file()
+}
+
+/// The checkpoint at the end of the first stage.
+fn first_stage(folder: &Path, training: &Training) -> PathBuf {
+    training.folder(folder).join(format!("checkpoints/step-{:08}", training.n_first_steps()))
+}
+
+fn begin(program: &Path, folder: &Path, training: &Training, all: &[Training]) -> anyhow::Result<Child> {
     let out = training.folder(folder);
-    fs::create_dir_all(&out)?;
-    let data = folder.join("data");
-    let mut arm = training.to_json();
-    arm["out"] = json!(out);
-    arm["packed"] = json!(data.join("packed/study"));
-    arm["validation"] = json!(data.join("packed/validation"));
+    if !out.join("checkpoints").exists() {
+        fs::create_dir_all(&out)?;
+        let mut alike = all.iter().filter(|other| other.begins_like(training));
+        if let Some(other) = alike.find(|other| is_whole(&first_stage(folder, other))) {
+            share_first_stage(folder, other, training)?;
+        }
+    }
     let path = out.join("arm.json");
-    fs::write(&path, serde_json::to_string_pretty(&arm)?)?;
+    fs::write(&path, arm_file(folder, training)?)?;
     let stderr = fs::File::create(out.join("stderr"))?;
     Ok(Process::new(program).arg(path).stdin(Stdio::null()).stderr(stderr).spawn()?)
+}
+
+/// What `study` reads.
+fn arm_file(folder: &Path, training: &Training) -> anyhow::Result<String> {
+    let data = folder.join("data");
+    let mut arm = training.to_json();
+    arm["out"] = json!(training.folder(folder));
+    arm["packed"] = json!(data.join("packed/study"));
+    arm["validation"] = json!(data.join("packed/validation"));
+    Ok(serde_json::to_string_pretty(&arm)?)
+}
+
+/// Removes what was trained by another definition of the arm.
+fn forget_others(out: &Path, arm: &str) -> anyhow::Result<()> {
+    let was = fs::read_to_string(out.join("arm.json")).unwrap_or_default();
+    if out.exists() && was != arm {
+        fs::remove_dir_all(out).with_context(|| format!("cannot remove {}", out.display()))?;
+    }
+    Ok(())
+}
+
+/// Arms that begin alike are the same to the bit until then, so the first stage is trained once. Training cuts the log at its checkpoint.
+fn share_first_stage(folder: &Path, from: &Training, to: &Training) -> anyhow::Result<()> {
+    let (there, here) = (first_stage(folder, from), first_stage(folder, to));
+    fs::copy(log_of(folder, from), log_of(folder, to))?;
+    fs::create_dir_all(&here)?;
+    let mut manifest = None;
+    for file in fs::read_dir(&there)? {
+        let file = file?;
+        if file.file_name() == "manifest.json" {
+            manifest = Some(file.path());
+        } else {
+            fs::copy(file.path(), here.join(file.file_name()))?;
+        }
+    }
+    // Last: without it there is no checkpoint.
+    let manifest = manifest.with_context(|| format!("{} has no manifest", there.display()))?;
+    fs::copy(manifest, here.join("manifest.json"))?;
+    Ok(())
 }
 
 /// Where the results of a training lie.
