@@ -316,6 +316,34 @@ struct Residual : torch::autograd::Function<Residual> {
   }
 };
 
+// Changes a gradient in place, and belongs to somebody else. Not 0 where it failed, with the reason in `message`.
+struct Change : torch::CustomClassHolder {
+  void* owner;
+  int (*call)(void*, Tensor*, char* message, size_t length);
+  void (*release)(void*);
+
+  Change(void* owner, int (*call)(void*, Tensor*, char*, size_t), void (*release)(void*)) : owner(owner), call(call), release(release) {}
+  ~Change() override { release(owner); }
+};
+
+// `out` in the place of `x`.
+struct Replaced : torch::autograd::Function<Replaced> {
+  static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& out, const c10::intrusive_ptr<Change>& change) {
+    require(x.sizes() == out.sizes() && x.scalar_type() == out.scalar_type(), "a tensor is replaced by one of its size and kind");
+    context->saved_data["change"] = c10::IValue::make_capsule(change);
+    return out;
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    auto capsule = context->saved_data["change"].toCapsule();
+    auto& change = static_cast<Change&>(*capsule);
+    auto gradient = gradients[0].clone(at::MemoryFormat::Contiguous);
+    char message[512] = "";
+    if (change.call(change.owner, &gradient, message, sizeof message) != 0) throw std::runtime_error(message);
+    return {gradient, Tensor(), Tensor()};
+  }
+};
+
 }  // namespace
 
 extern "C" {
@@ -357,6 +385,12 @@ int moso_add_transposed_product(Tensor* sum, Tensor* a, Tensor* b, int is_first)
 
 int moso_residual(Tensor* x, Tensor* y, Tensor* bias, Tensor** out) {
   return guarded_with_gradients([&] { *out = new Tensor(Residual::apply(*x, *y, *bias)); });
+}
+
+int moso_replaced(Tensor* x, Tensor* out, void* owner, int (*call)(void*, Tensor*, char*, size_t), void (*release)(void*), Tensor** made) {
+  // Takes the owner, whatever happens.
+  auto change = c10::make_intrusive<Change>(owner, call, release);
+  return guarded_with_gradients([&] { *made = new Tensor(Replaced::apply(*x, *out, change)); });
 }
 
 // losses (n); with `scale` not 0 the logits (n, v) become their gradients times it. On a GPU, where nobody has looked at the targets yet,

@@ -15,6 +15,13 @@ use torch_sys::C_tensor;
 #[error("libtorch: {0}")]
 pub struct TorchError(String);
 
+impl TorchError {
+    /// For who stands between libtorch and others.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+}
+
 /// The settings of one update.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
@@ -99,6 +106,14 @@ unsafe extern "C" {
         targets: *const C_tensor,
         scale: f64,
         losses: *mut *mut C_tensor,
+    ) -> c_int;
+    fn moso_replaced(
+        x: *const C_tensor,
+        out: *const C_tensor,
+        owner: *mut c_void,
+        call: extern "C" fn(*mut c_void, *const C_tensor, *mut c_char, usize) -> c_int,
+        release: extern "C" fn(*mut c_void),
+        made: *mut *mut C_tensor,
     ) -> c_int;
     fn moso_gradients(
         output: *const C_tensor,
@@ -297,6 +312,18 @@ pub fn cross_entropy(logits: &mut Tensor, targets: &Tensor, scale: f64) -> Resul
     new_tensor(|losses| unsafe { moso_cross_entropy(logits.as_ptr(), targets.as_ptr(), scale, losses) })
 }
 
+/// `out` in the place of `x`, of the same size and kind: the gradient of `x` is that of `out` after `change`, which may run on another
+/// thread, once for every backward pass, and lives as long as the graph.
+pub fn replaced<F>(x: &Tensor, out: &Tensor, change: F) -> Result<Tensor, TorchError>
+where
+    F: Fn(&mut Tensor) -> Result<(), TorchError> + Send + Sync + 'static,
+{
+    let owner = Box::into_raw(Box::new(change)).cast();
+    let (x, out) = (x.as_ptr(), out.as_ptr());
+    // SAFETY: the tensors live as long as the call. The box is given away and taken back exactly once, by `release`, behind the last `call`.
+    new_tensor(|made| unsafe { moso_replaced(x, out, owner, call::<F>, release::<F>, made) })
+}
+
 /// The gradient of the sum of `output` times `d_output` for each of `inputs`; `None` for one that `output` does not depend on.
 pub fn gradients(output: &Tensor, d_output: &Tensor, inputs: &[&Tensor]) -> Result<Vec<Option<Tensor>>, TorchError> {
     let inputs = pointers(inputs);
@@ -320,6 +347,25 @@ fn new_tensor(make: impl FnOnce(*mut *mut C_tensor) -> c_int) -> Result<Tensor, 
 pub fn end_process(code: i32) -> ! {
     // SAFETY: `_exit` touches no memory of the process and does not return.
     unsafe { _exit(code) }
+}
+
+extern "C" fn call<F>(owner: *mut c_void, gradient: *const C_tensor, message: *mut c_char, length: usize) -> c_int
+where
+    F: Fn(&mut Tensor) -> Result<(), TorchError>,
+{
+    // SAFETY: `owner` is the box that `replaced` gave away, alive until `release`, and F may be called from any thread.
+    let change = unsafe { &*owner.cast::<F>() };
+    // SAFETY: the caller's tensor lives as long as this call; what is made of it here shares its memory and is counted.
+    let mut gradient = unsafe { Tensor::clone_from_ptr(gradient.cast_mut()) };
+    let Err(TorchError(reason)) = change(&mut gradient) else { return 0 };
+    // Room for a NUL behind it.
+    let n_bytes = reason.len().min(length.saturating_sub(1));
+    // SAFETY: `message` has `length` bytes, more than are written.
+    unsafe {
+        std::ptr::copy_nonoverlapping(reason.as_ptr(), message.cast(), n_bytes);
+        *message.add(n_bytes) = 0;
+    }
+    1
 }
 
 extern "C" fn release<O>(owner: *mut c_void) {

@@ -6,6 +6,7 @@
 //!   gradient, everything between two matrix products in one pass.
 //! - [`add_transposed_product`]: the gradient of a matrix, summed in float32.
 //! - [`gradients`]: the gradient of a part of a computation, given that of its output.
+//! - [`replaced`]: a tensor that another one takes the place of, such as the sum over several processes.
 //! - [`total_norm`]: the L2 norm of many tensors together, for gradient clipping.
 //! - [`rows_tensor`]: token rows of a mapped file as an int32 tensor, without a copy.
 //! - [`pinned_rows`]: host memory that a GPU copies from by itself.
@@ -16,7 +17,7 @@ mod ffi;
 
 pub use ffi::{
     AdamW, Moments, TorchError, adamw_step, add_transposed_product, attention, cross_entropy, end_process,
-    feed_forward, gradients, linear, load_cuda, norm, pinned_rows, residual, rows_tensor, total_norm,
+    feed_forward, gradients, linear, load_cuda, norm, pinned_rows, replaced, residual, rows_tensor, total_norm,
 };
 
 #[cfg(test)]

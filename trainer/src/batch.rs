@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use corpus::{Kind as DocumentKind, Segment};
-use loader::{Loader, RowBlock};
+use loader::{Loader, RowBlock, rows_of_rank};
 use serde::Serialize;
 use tch::Device;
 
 use crate::gradients::BatchError;
+use crate::parallel;
 use crate::staging::{Inputs, Staged};
 
 /// Rows with the positions whose prediction carries loss.
@@ -25,24 +26,31 @@ impl MicroBatch {
     }
 }
 
-/// A batch: its micro-batches, and the kinds of text in it.
+/// A batch: the micro-batches of this process, and the kinds of text in all of it.
 pub struct Batch {
     pub(crate) micro_batches: Vec<MicroBatch>,
     groups: Vec<Group>,
+    /// Targets of every group.
+    n_targets_of: Vec<u64>,
     /// Targets that carry loss, the denominator of the mean.
     pub n_targets: u64,
 }
 
 impl Batch {
-    /// The mean loss and its parts, from the losses of every micro-batch's targets.
-    pub(crate) fn mean_losses(&self, losses: &[Vec<f64>]) -> (f64, LossBy) {
-        let mut sums = vec![(0.0_f64, 0_u64); self.groups.len()];
+    /// Sums of the losses of every micro-batch's targets, by group.
+    pub(crate) fn sum_losses(&self, losses: &[Vec<f64>]) -> Vec<f64> {
+        let mut sums = vec![0.0; self.groups.len()];
         for (micro, losses) in self.micro_batches.iter().zip(losses) {
             for (loss, &group) in losses.iter().zip(&micro.groups) {
-                sums[group as usize].0 += loss;
-                sums[group as usize].1 += 1;
+                sums[group as usize] += loss;
             }
         }
+        sums
+    }
+
+    /// The mean loss and its parts, from the sums over all of the batch.
+    pub(crate) fn mean_losses(&self, sums: &[f64]) -> (f64, LossBy) {
+        let sums: Vec<(f64, u64)> = sums.iter().copied().zip(self.n_targets_of.iter().copied()).collect();
         let mean = sums.iter().map(|(loss, _)| loss).sum::<f64>() / self.n_targets.max(1) as f64;
         (mean, loss_by(&self.groups, &sums))
     }
@@ -76,6 +84,13 @@ struct Targets {
     groups: Vec<u32>,
 }
 
+impl Targets {
+    fn append(&mut self, mut more: Self) {
+        self.positions.append(&mut more.positions);
+        self.groups.append(&mut more.groups);
+    }
+}
+
 /// Loads rows `first .. first + n_rows` as micro-batches of `micro_rows`, for a model on `device`.
 pub fn load_batch(
     loader: &Loader,
@@ -85,11 +100,28 @@ pub fn load_batch(
     context: u64,
     device: Device,
 ) -> Result<Batch, BatchError> {
-    let mut groups: Vec<Group> = Vec::new();
-    let mut micro_batches = Vec::new();
-    let mut row = first;
-    while row < first + n_rows {
-        let n = micro_rows.min(first + n_rows - row);
+    load_part(loader, (first, n_rows), micro_rows, context, device, &parallel::Group::default())
+}
+
+/// The same where a data group shares them: the micro-batches of this process's rows. What is known of all rows is the same for all members.
+pub fn load_part(
+    loader: &Loader,
+    (first, n_rows): (u64, u64),
+    micro_rows: u64,
+    context: u64,
+    device: Device,
+    data: &parallel::Group,
+) -> Result<Batch, BatchError> {
+    let (own_first, n_own) = rows_of_rank(first, n_rows, data.rank() as u64, data.size() as u64);
+    let own_end = own_first + n_own;
+    let mut batch = Batch { micro_batches: Vec::new(), groups: Vec::new(), n_targets_of: Vec::new(), n_targets: 0 };
+    // Groups are numbered in the order of the batch's rows, whoever's they are.
+    for row in first..own_first {
+        batch.targets_of(&loader.segments(row)?, 0);
+    }
+    let mut row = own_first;
+    while row < own_end {
+        let n = micro_rows.min(own_end - row);
         let mut targets = Targets::default();
         // A batch is of one stage, and a stage is packed one way.
         let is_masked = loader.masks_documents(row)?;
@@ -99,18 +131,19 @@ pub fn load_batch(
             if is_masked {
                 add_documents(&mut documents, &segments, context as usize);
             }
-            for segment in segments {
-                add_targets(&mut targets, &mut groups, &segment, index * context);
-            }
+            targets.append(batch.targets_of(&segments, index * context));
         }
         let blocks: Vec<RowBlock> = loader.blocks(row, n)?;
         let documents = is_masked.then_some(&documents[..]);
         let staged = Staged::new(&blocks, context as usize + 1, &targets.positions, documents, device)?;
-        micro_batches.push(MicroBatch { staged, n_rows: n as i64, groups: targets.groups });
+        batch.micro_batches.push(MicroBatch { staged, n_rows: n as i64, groups: targets.groups });
         row += n;
     }
-    let n_targets = micro_batches.iter().map(|micro| micro.groups.len() as u64).sum();
-    Ok(Batch { micro_batches, groups, n_targets })
+    for row in own_end..first + n_rows {
+        batch.targets_of(&loader.segments(row)?, 0);
+    }
+    batch.n_targets = batch.n_targets_of.iter().sum();
+    Ok(batch)
 }
 
 /// Appends, for every position of a row that something is predicted at, the number of its segment; -1 for padding.
@@ -124,21 +157,33 @@ fn add_documents(documents: &mut Vec<i32>, segments: &[Segment], context: usize)
     }
 }
 
-/// The token at row position p is predicted at p - 1.
-fn add_targets(targets: &mut Targets, groups: &mut Vec<Group>, segment: &Segment, row_offset: u64) {
-    let spans = segment.loss_spans();
-    if spans.is_empty() {
-        return;
+impl Batch {
+    /// The targets of a row, whose first position is `row_offset`, counted by group. The token at row position p is predicted at p - 1.
+    fn targets_of(&mut self, segments: &[Segment], row_offset: u64) -> Targets {
+        let mut targets = Targets::default();
+        for segment in segments {
+            let spans = segment.loss_spans();
+            if spans.is_empty() {
+                continue;
+            }
+            let group = self.group_of(segment);
+            for position in spans.iter().flat_map(|span| span.start..span.end) {
+                let target = row_offset + u64::from(position) - 1;
+                targets.positions.push(i32::try_from(target).expect("a micro-batch has fewer than 2^31 tokens"));
+                targets.groups.push(group as u32);
+                self.n_targets_of[group] += 1;
+            }
+        }
+        targets
     }
-    let key = Group { lang: segment.lang.clone(), source: segment.source.clone(), kind: segment.kind };
-    let group = groups.iter().position(|group| *group == key).unwrap_or_else(|| {
-        groups.push(key);
-        groups.len() - 1
-    });
-    for position in spans.iter().flat_map(|span| span.start..span.end) {
-        let target = row_offset + u64::from(position) - 1;
-        targets.positions.push(i32::try_from(target).expect("a micro-batch has fewer than 2^31 tokens"));
-        targets.groups.push(group as u32);
+
+    fn group_of(&mut self, segment: &Segment) -> usize {
+        let key = Group { lang: segment.lang.clone(), source: segment.source.clone(), kind: segment.kind };
+        self.groups.iter().position(|group| *group == key).unwrap_or_else(|| {
+            self.groups.push(key);
+            self.n_targets_of.push(0);
+            self.groups.len() - 1
+        })
     }
 }
 

@@ -20,17 +20,11 @@ use thiserror::Error;
 use torch_ext::TorchError;
 
 use crate::batch::{Batch, LossBy, MicroBatch};
+use crate::loss::chunked_loss;
 use crate::masks::Masks;
 use crate::model::{Model, Surroundings, of_tensors, sums};
 use crate::parameters::{BLOCK_TENSORS, OUTER_TENSORS};
 use crate::staging::Inputs;
-
-/// Logits that are computed at a time take about so many bytes on the CPU: beyond the cache, passes over them wait for memory.
-const LOGIT_BYTES: i64 = 8 << 20;
-
-/// Rows of logits at a time: fewer make matrix products slow, more cost memory.
-const LOGIT_ROWS_MIN: i64 = 256;
-const LOGIT_ROWS_OF_GPU: i64 = 4096;
 
 /// A batch that cannot be computed.
 #[derive(Debug, Error)]
@@ -105,17 +99,24 @@ impl Workers {
         masks: Option<&Masks>,
         (recompute, n_workers): (Recompute, usize),
     ) -> Self {
+        // Processes that share a micro-batch must come to it in the same order.
+        let n_workers = if model.parallel().has_whole_rows() { n_workers.max(1) } else { 1 };
         let worker = |_| Worker { model: model.replica(), logits: None };
-        let workers = (0..n_workers.max(1)).map(worker).collect();
+        let workers = (0..n_workers).map(worker).collect();
         let places = tensors.iter().map(|tensor| (tensor.size(), (tensor.kind(), tensor.device()))).collect();
-        let factors = factors(model.shape(), masks, tensors);
+        let factors = factors(&model, masks, tensors);
         Self { model, workers, sums: Vec::new(), places, spare: Mutex::default(), factors, recompute }
     }
 
     /// Takes over what an update made of `tensors`, and the masks of the next step.
     pub fn refresh(&mut self, tensors: &[Tensor], masks: Option<&Masks>) {
         self.model.refresh(tensors, masks);
-        self.factors = factors(self.model.shape(), masks, tensors);
+        self.factors = factors(&self.model, masks, tensors);
+    }
+
+    /// The L2 norm of the gradients that a batch gave, of the whole model.
+    pub fn gradient_norm(&self, gradients: &[Tensor]) -> Result<f64, TorchError> {
+        self.model.parallel().norm(self.model.shape(), gradients)
     }
 
     /// The model.
@@ -125,9 +126,12 @@ impl Workers {
 }
 
 /// What gradients of masked weights are multiplied with, where those of `tensors` lie.
-fn factors(shape: &Shape, masks: Option<&Masks>, tensors: &[Tensor]) -> Vec<Option<Tensor>> {
-    let factors = masks.map_or_else(Vec::new, |masks| masks.factors(shape)).into_iter().zip(tensors);
+fn factors(model: &Model, masks: Option<&Masks>, tensors: &[Tensor]) -> Vec<Option<Tensor>> {
+    let Some(masks) = masks else { return Vec::new() };
+    let factors = model.parallel().parts_of_some(model.shape(), &masks.factors(model.shape()));
     factors
+        .into_iter()
+        .zip(tensors)
         .map(|(factor, tensor)| factor.map(|factor| factor.to_kind(tensor.kind()).to_device(tensor.device())))
         .collect()
 }
@@ -165,9 +169,18 @@ pub fn run_batch(batch: &Batch, workers: &mut Workers, with_gradients: bool) -> 
     let (seconds_forward, seconds_backward) =
         (seconds(|outcome| outcome.seconds.0), seconds(|outcome| outcome.seconds.1));
     let losses: Vec<Vec<f64>> = outcomes.into_iter().map(|(_, outcome)| outcome.losses).collect();
-    let (loss, loss_by) = batch.mean_losses(&losses);
+    let parallel = workers.model.parallel();
+    let mut sums = batch.sum_losses(&losses);
+    parallel.sum_losses(&mut sums, workers.model.device())?;
+    let (loss, loss_by) = batch.mean_losses(&sums);
     let mut gradients: Vec<Tensor> =
         if with_gradients { workers.sums.iter().map(Sum::tensor).collect() } else { Vec::new() };
+    if batch.micro_batches.is_empty() {
+        gradients.iter_mut().for_each(|gradient| drop(gradient.zero_()));
+    }
+    if with_gradients {
+        parallel.sum_gradients(&mut gradients)?;
+    }
     for (gradient, factor) in gradients.iter_mut().zip(&workers.factors) {
         if let Some(factor) = factor {
             *gradient *= factor;
@@ -228,26 +241,42 @@ fn run_micro_batch(
     let start = Instant::now();
     let Inputs { rows, targets: selected, documents } = micro.inputs();
     let Worker { model, logits } = worker;
+    let parallel = model.parallel();
     let mut d_embedding = job.scale.map(|_| job.embedding_gradient(number, model));
     let context = model.shape().context as i64;
     let surroundings = model.surroundings(micro.n_rows, documents.as_ref());
-    let ids = rows.narrow(1, 1, context).reshape([-1]).index_select(0, &selected).to_kind(Kind::Int64);
     let tokens = rows.narrow(1, 0, context);
-    let run = forward(model, &tokens, &surroundings, job.scale.map(|_| job.recompute))?;
-    let is_all = selected.numel() as i64 == micro.n_rows * context;
-    let hidden = run.hidden.detach();
-    let hidden = if is_all { hidden } else { hidden.index_select(0, &selected) };
+    let front = match parallel.is_first() {
+        true => tch::no_grad(|| model.embed(&tokens))?,
+        false => received(model, micro.n_rows * context, -1)?,
+    };
+    let Run { blocks, last } = forward(model, front, &surroundings, job.scale.map(|_| job.recompute))?;
     let forward_seconds = start.elapsed().as_secs_f64();
-    let (losses, d_hidden) =
-        tch::no_grad(|| chunked_loss(model, &hidden, &ids, job.scale.zip(d_embedding.as_mut()), logits))?;
-    if let (Some(d_hidden), Some(mut d_embedding)) = (d_hidden, d_embedding) {
-        let spread = || run.hidden.detach().zeros_like().index_copy(0, &selected, &d_hidden);
-        let d_hidden = if is_all { d_hidden } else { spread() };
-        let d_x = backward(model, run, &d_hidden, &surroundings, &mut |tensor, gradient| {
+    let (losses, d_last) = if parallel.is_last() {
+        let ids = rows.narrow(1, 1, context).reshape([-1]).index_select(0, &selected).to_kind(Kind::Int64);
+        let (losses, gradients) = loss(model, &last, (&selected, &ids), job.scale.zip(d_embedding.as_mut()), logits)?;
+        if let Some([_, d_gain, d_bias]) = &gradients {
+            job.turns.add(2, number, d_bias)?;
+            job.turns.add(1, number, d_gain)?;
+        }
+        (losses, gradients.map(|[d_last, ..]| d_last))
+    } else {
+        parallel.pipeline.send(1, &last)?;
+        if let Some(d_embedding) = &mut d_embedding {
+            let _ = d_embedding.zero_();
+        }
+        let d_last = job.scale.map(|_| received(model, micro.n_rows * context, 1));
+        (Tensor::zeros([0], (last.kind(), last.device())), d_last.transpose()?)
+    };
+    drop(last);
+    if let (Some(d_last), Some(mut d_embedding)) = (d_last, d_embedding) {
+        let d_front = backward(model, blocks, d_last, &surroundings, &mut |tensor, gradient| {
             job.turns.add(tensor, number, gradient)
         })?;
-        let d_rows = model.embed_backward(&d_x);
-        let _ = d_embedding.index_add_(0, &tokens.reshape([-1]), &d_rows);
+        match parallel.is_first() {
+            true => model.add_embed_gradient(&mut d_embedding, &tokens, &d_front),
+            false => parallel.pipeline.send(-1, &d_front)?,
+        }
         job.turns.add(0, number, &d_embedding)?;
         if number > 0 {
             job.spare.lock().unwrap_or_else(PoisonError::into_inner).push(d_embedding);
@@ -258,24 +287,31 @@ fn run_micro_batch(
     Ok(Outcome { losses, seconds: (forward_seconds, start.elapsed().as_secs_f64() - forward_seconds) })
 }
 
-/// A forward pass as far as the backward pass needs it.
+/// The residual stream `(n, h)`, or its gradient, from the process so many pipeline stages ahead.
+fn received(model: &Model, n: i64, ahead: isize) -> Result<Tensor, TorchError> {
+    let options = (sums(model.embedding().kind()), model.device());
+    let mut stream = Tensor::empty([n, model.shape().hidden as i64], options);
+    model.parallel().pipeline.receive(ahead, &mut stream)?;
+    Ok(stream)
+}
+
+/// A forward pass through this process's blocks, as far as the backward pass needs it.
 struct Run {
     /// In front of every block, leaves of its graph, and behind it; nothing behind it where it is computed again.
     blocks: Vec<(Tensor, Option<Tensor>)>,
-    /// In front of the last norm, and the final hidden states `(n, h)`.
+    /// Behind the last block, a leaf.
     last: Tensor,
-    hidden: Tensor,
 }
 
 /// `recompute` is `None` where no gradients are wanted.
 fn forward(
     model: &Model,
-    tokens: &Tensor,
+    front: Tensor,
     surroundings: &Surroundings,
     recompute: Option<Recompute>,
 ) -> Result<Run, TorchError> {
     let leaf = |x: Tensor| x.detach().set_requires_grad(recompute.is_some());
-    let mut x = leaf(tch::no_grad(|| model.embed(tokens)));
+    let mut x = leaf(front);
     let mut blocks = Vec::with_capacity(model.n_blocks());
     for block in 0..model.n_blocks() {
         let out = match recompute {
@@ -288,29 +324,20 @@ fn forward(
         }
         x = next;
     }
-    let hidden = match recompute {
-        Some(_) => model.last_norm(&x)?,
-        None => tch::no_grad(|| model.last_norm(&x))?,
-    };
-    Ok(Run { blocks, last: x, hidden })
+    Ok(Run { blocks, last: x })
 }
 
-/// Hands the gradient of every tensor but the embedding to `add`, from the last to the first block, and returns that of the residual
+/// Hands the gradient of every tensor of the blocks to `add`, from the last to the first block, and returns that of the residual
 /// stream in front of them.
 fn backward(
     model: &Model,
-    run: Run,
-    d_hidden: &Tensor,
+    blocks: Vec<(Tensor, Option<Tensor>)>,
+    d_last: Tensor,
     surroundings: &Surroundings,
     add: &mut dyn FnMut(usize, &Tensor) -> Result<(), BatchError>,
 ) -> Result<Tensor, BatchError> {
-    let [gain, bias] = model.final_norm();
-    let mut gradients = gradients_of(&run.hidden, d_hidden, &[&run.last, gain, bias])?;
-    add(2, &gradients.remove(2))?;
-    add(1, &gradients.remove(1))?;
-    let mut d_x = gradients.remove(0);
-    drop((run.hidden, run.last));
-    for (block, (x, out)) in run.blocks.into_iter().enumerate().rev() {
+    let mut d_x = d_last;
+    for (block, (x, out)) in blocks.into_iter().enumerate().rev() {
         let out = match out {
             Some(out) => out,
             None => model.block(block, &x, surroundings)?,
@@ -326,49 +353,33 @@ fn backward(
     Ok(d_x)
 }
 
+/// Losses `(n)` behind the last block at the selected positions, whose next tokens are `ids`; where gradients are wanted, those of the residual stream
+/// there and of the last norm's gain and bias.
+fn loss(
+    model: &Model,
+    last: &Tensor,
+    (selected, ids): (&Tensor, &Tensor),
+    with_gradients: Option<(f64, &mut Tensor)>,
+    logits: &mut Option<Tensor>,
+) -> Result<(Tensor, Option<[Tensor; 3]>), BatchError> {
+    let normed = match with_gradients {
+        Some(_) => model.last_norm(last)?,
+        None => tch::no_grad(|| model.last_norm(last))?,
+    };
+    let all = normed.detach();
+    let is_all = selected.numel() as i64 == all.size()[0];
+    let hidden = if is_all { all.shallow_clone() } else { all.index_select(0, selected) };
+    let (losses, d_hidden) = tch::no_grad(|| chunked_loss(model, &hidden, ids, with_gradients, logits))?;
+    let Some(d_hidden) = d_hidden else { return Ok((losses, None)) };
+    let d_hidden = if is_all { d_hidden } else { all.zeros_like().index_copy(0, selected, &d_hidden) };
+    let [gain, bias] = model.final_norm();
+    let gradients = gradients_of(&normed, &d_hidden, &[last, gain, bias])?;
+    Ok((losses, Some(gradients.try_into().expect("a gradient for each of three"))))
+}
+
 fn gradients_of(out: &Tensor, d_out: &Tensor, inputs: &[&Tensor]) -> Result<Vec<Tensor>, TorchError> {
     let gradients = torch_ext::gradients(out, d_out, inputs)?;
     Ok(gradients.into_iter().zip(inputs).map(|(found, input)| found.unwrap_or_else(|| input.zeros_like())).collect())
-}
-
-/// Losses `(n)` of `hidden` `(n, h)` for `targets` `(n)`. With a factor and a place `(v, h)` also the gradient of `hidden` for the sum of all losses
-/// times the factor, and in that place the embedding's. Only a few rows of `logits` are there at a time.
-fn chunked_loss(
-    model: &Model,
-    hidden: &Tensor,
-    targets: &Tensor,
-    mut with_gradients: Option<(f64, &mut Tensor)>,
-    logits: &mut Option<Tensor>,
-) -> Result<(Tensor, Option<Tensor>), BatchError> {
-    let embedding = model.embedding();
-    let all_logits = logits.get_or_insert_with(|| room_for_logits(embedding));
-    let n = hidden.size()[0];
-    let d_hidden = with_gradients.as_ref().map(|_| hidden.empty_like());
-    if let (Some((_, d_embedding)), 0) = (&mut with_gradients, n) {
-        let _ = d_embedding.zero_();
-    }
-    let n_at_once = all_logits.size()[0];
-    let mut losses = vec![Tensor::zeros([0], (sums(hidden.kind()), hidden.device()))];
-    for first in (0..n).step_by(n_at_once as usize) {
-        let len = n_at_once.min(n - first);
-        let (hidden, targets) = (hidden.narrow(0, first, len), targets.narrow(0, first, len));
-        let mut logits = all_logits.narrow(0, 0, len);
-        let _ = hidden.f_matmul_out(&logits, &embedding.tr())?;
-        let scale = with_gradients.as_ref().map_or(0.0, |(scale, _)| *scale);
-        losses.push(torch_ext::cross_entropy(&mut logits, &targets, scale)?);
-        let (Some(d_hidden), Some((_, d_embedding))) = (&d_hidden, &mut with_gradients) else { continue };
-        let _ = logits.f_matmul_out(&d_hidden.narrow(0, first, len), embedding)?;
-        torch_ext::add_transposed_product(d_embedding, &logits, &hidden, first == 0)?;
-    }
-    Ok((Tensor::f_cat(&losses, 0)?, d_hidden))
-}
-
-/// Memory for the logits that are computed at a time, `(rows, v)`.
-fn room_for_logits(embedding: &Tensor) -> Tensor {
-    let (kind, device, n_ids) = (embedding.kind(), embedding.device(), embedding.size()[0]);
-    let n_rows = LOGIT_BYTES / (n_ids * kind.elt_size_in_bytes() as i64);
-    let n_rows = if device == Device::Cpu { n_rows.max(LOGIT_ROWS_MIN) } else { LOGIT_ROWS_OF_GPU };
-    Tensor::empty([n_rows, n_ids], (kind, device))
 }
 
 /// The sum of one tensor's gradients, and whose turn it is to add to it.

@@ -13,6 +13,7 @@ use planner::{MuP, Precision, Shape};
 use tch::{Device, Kind, Tensor};
 use torch_ext::TorchError;
 
+use crate::loss::own_places;
 use crate::masks::Masks;
 use crate::parallel::Parallel;
 use crate::parameters::{BLOCK_TENSORS, OUTER_TENSORS};
@@ -78,26 +79,40 @@ pub(crate) struct Surroundings {
 }
 
 impl Model {
-    /// A model over `tensors`, which are those of [`crate::parameter_specs`] in that order. Those whose kind is that of the precision, and which
-    /// no mask changes, are used as they are, others are copied.
+    /// A whole model: one of [`Model::part`] where nothing is shared.
     ///
     /// # Panics
-    /// Where their number does not fit the shape.
+    /// Where the number of tensors does not fit the shape.
     pub fn new(shape: Shape, mup: MuP, precision: Precision, tensors: &[Tensor], masks: Option<&Masks>) -> Self {
-        assert_eq!(
-            tensors.len(),
-            OUTER_TENSORS + shape.layers as usize * BLOCK_TENSORS,
-            "a tensor for every parameter"
-        );
+        Self::part(Parallel::default(), (shape, mup), precision, tensors, masks)
+    }
+
+    /// This process's part of a model of that shape, over its parts ([`Parallel::parts`]) of the tensors of [`crate::parameter_specs`]. Those whose
+    /// kind is that of the precision, and which no mask changes, are used as they are, others are copied.
+    ///
+    /// # Panics
+    /// Where the number of tensors does not fit the shape, or the shape cannot be cut so.
+    pub fn part(
+        parallel: Parallel,
+        (shape, mup): (Shape, MuP),
+        precision: Precision,
+        tensors: &[Tensor],
+        masks: Option<&Masks>,
+    ) -> Self {
+        if let Some(objection) = parallel.objection(&shape) {
+            panic!("{objection}");
+        }
+        let n_tensors = OUTER_TENSORS + parallel.blocks(&shape).len() * BLOCK_TENSORS;
+        assert_eq!(tensors.len(), n_tensors, "a tensor for every parameter");
         let kind = kind_of(precision, tensors[0].kind());
-        let tensors = masked_weights(tensors, &shape, masks);
+        let tensors = masked_weights(tensors, (&shape, &parallel), masks);
         let (outer, blocks) = tensors.split_at(OUTER_TENSORS);
         let sums = sums(kind);
         let rotary = rotary_tables(shape.context as i64, shape.head_size as i64, sums).to_device(outer[0].device());
         Self {
             shape,
             mup,
-            parallel: Parallel::default(),
+            parallel,
             embedding: outer[0].to_kind(kind),
             final_norm: [outer[1].to_kind(sums), outer[2].to_kind(sums)],
             blocks: blocks.chunks_exact(BLOCK_TENSORS).map(|tensors| Block::new(tensors, kind)).collect(),
@@ -118,7 +133,7 @@ impl Model {
         self.embedding.device()
     }
 
-    /// Its shape.
+    /// Shape of the whole model.
     pub fn shape(&self) -> &Shape {
         &self.shape
     }
@@ -126,6 +141,20 @@ impl Model {
     /// Blocks that this process computes.
     pub(crate) fn n_blocks(&self) -> usize {
         self.blocks.len()
+    }
+
+    /// How it is shared.
+    pub(crate) fn parallel(&self) -> &Parallel {
+        &self.parallel
+    }
+
+    /// Ids whose rows of the embedding this process holds.
+    pub(crate) fn ids(&self) -> std::ops::Range<i64> {
+        self.parallel.ids(&self.shape)
+    }
+
+    fn n_heads(&self) -> i64 {
+        (self.shape.heads as usize / self.parallel.tensor.size()) as i64
     }
 
     pub(crate) fn embedding(&self) -> &Tensor {
@@ -147,7 +176,7 @@ impl Model {
         Self {
             shape: self.shape,
             mup: self.mup,
-            parallel: self.parallel,
+            parallel: self.parallel.clone(),
             embedding: self.embedding.detach(),
             final_norm: self.final_norm.each_ref().map(leaf),
             blocks: self.blocks.iter().map(|block| Block(block.0.each_ref().map(leaf))).collect(),
@@ -162,7 +191,7 @@ impl Model {
     /// # Panics
     /// Where the model began with masks and there are none now, or the other way round.
     pub(crate) fn refresh(&mut self, tensors: &[Tensor], masks: Option<&Masks>) {
-        let tensors = masked_weights(tensors, &self.shape, masks);
+        let tensors = masked_weights(tensors, (&self.shape, &self.parallel), masks);
         let options = (sums(self.embedding.kind()), self.device());
         self.stream.refresh(&Stream::new(&self.shape, masks, options));
         let copy = |to: &mut Tensor, from: &Tensor| {
@@ -194,9 +223,10 @@ impl Model {
     /// The final hidden states `(n, h)`, scaled so that [`Model::logits`] is one matrix product. `tokens` is `(b, t)` of
     /// integers, t at most the context. `documents` `(b, t)` numbers the documents of each row; positions still count from the start of the row:
     /// scores depend on distances only.
+    /// Of a model whose blocks are all here.
     pub fn hidden(&self, tokens: &Tensor, documents: Option<&Tensor>) -> Result<Tensor, TorchError> {
         let surroundings = self.surroundings(tokens.size()[0], documents);
-        let mut x_nh = self.embed(tokens);
+        let mut x_nh = self.embed(tokens)?;
         for block in 0..self.blocks.len() {
             x_nh = self.block(block, &x_nh, &surroundings)?;
         }
@@ -204,15 +234,31 @@ impl Model {
     }
 
     /// The residual stream in front of the first block, `(n, h)`.
-    pub(crate) fn embed(&self, tokens: &Tensor) -> Tensor {
-        let embedded = self.embedding.index_select(0, &tokens.reshape([-1])).to_kind(sums(self.embedding.kind()));
+    pub(crate) fn embed(&self, tokens: &Tensor) -> Result<Tensor, TorchError> {
+        let (tokens, sums) = (tokens.reshape([-1]), sums(self.embedding.kind()));
+        let embedded = if self.parallel.tensor.is_alone() {
+            self.embedding.index_select(0, &tokens).to_kind(sums)
+        } else {
+            let (own, places) = own_places(&tokens, &self.ids());
+            let mut rows = self.embedding.index_select(0, &places).to_kind(sums) * own.unsqueeze(1);
+            self.parallel.tensor.sum(&mut rows)?;
+            rows
+        };
         let scaled = if self.mup.input_multiplier == 1.0 { embedded } else { embedded * self.mup.input_multiplier };
-        self.stream.masked(scaled)
+        Ok(self.stream.masked(scaled))
     }
 
-    /// From the gradient of what [`Model::embed`] gave, that of each token's row of the embedding.
-    pub(crate) fn embed_backward(&self, d_x: &Tensor) -> Tensor {
-        self.stream.masked(d_x.shallow_clone()) * self.mup.input_multiplier
+    /// Adds, of the gradient `(n, h)` of what [`Model::embed`] gave, each token's to its row of the embedding's gradient.
+    pub(crate) fn add_embed_gradient(&self, d_embedding: &mut Tensor, tokens: &Tensor, d_x: &Tensor) {
+        let d_rows = self.stream.masked(d_x.shallow_clone()) * self.mup.input_multiplier;
+        let tokens = tokens.reshape([-1]);
+        let _ = match self.parallel.tensor.is_alone() {
+            true => d_embedding.index_add_(0, &tokens, &d_rows),
+            false => {
+                let (own, places) = own_places(&tokens, &self.ids());
+                d_embedding.index_add_(0, &places, &(d_rows * own.unsqueeze(1)))
+            }
+        };
     }
 
     /// The norm behind the last block, scaled for [`Model::logits`], `(n, h)`.
@@ -241,10 +287,10 @@ impl Model {
         assert!(n_new == 1 || cache.n_positions == 0, "tokens come one by one, or all first");
         assert!(cache.n_positions + n_new <= self.shape.context as i64, "a row is no longer than the context");
         let surroundings = Surroundings { n_rows: 1, visible: None };
-        let mut x_nh = self.embed(tokens);
+        let mut x_nh = self.embed(tokens)?;
         for (index, keys_and_values) in cache.blocks.iter().enumerate() {
             let seen = Seen { n_positions: cache.n_positions, keys_and_values };
-            x_nh = self.plain_block(index, &x_nh, &surroundings, Some(seen));
+            x_nh = self.plain_block(index, &x_nh, &surroundings, Some(seen))?;
         }
         cache.n_positions += n_new;
         self.last_norm(&x_nh)
@@ -252,8 +298,8 @@ impl Model {
 
     /// A cache that has seen nothing.
     pub(crate) fn cache(&self) -> Cache {
-        let Shape { heads, context, .. } = self.shape;
-        let size = [2, 1, heads as i64, context as i64, self.shape.head_size as i64];
+        let Shape { context, head_size, .. } = self.shape;
+        let size = [2, 1, self.n_heads(), context as i64, head_size as i64];
         let empty = |_: &Block| Tensor::empty(size, (self.embedding.kind(), self.device()));
         Cache { n_positions: 0, blocks: self.blocks.iter().map(empty).collect() }
     }
@@ -263,22 +309,28 @@ impl Model {
         if self.is_fused {
             return self.fused_block(&self.blocks[index].0, x_nh, surroundings);
         }
-        Ok(self.plain_block(index, x_nh, surroundings, None))
+        self.plain_block(index, x_nh, surroundings, None)
     }
 
-    fn plain_block(&self, index: usize, x_nh: &Tensor, surroundings: &Surroundings, seen: Option<Seen<'_>>) -> Tensor {
+    fn plain_block(
+        &self,
+        index: usize,
+        x_nh: &Tensor,
+        surroundings: &Surroundings,
+        seen: Option<Seen<'_>>,
+    ) -> Result<Tensor, TorchError> {
         let Block(weights) = &self.blocks[index];
         let (tensor, sums) = (&self.parallel.tensor, x_nh.kind());
         let norm = |x: &Tensor, first: usize| {
             let normed = plain_norm(x, &weights[first], &weights[first + 1], &self.stream.shares);
             tensor.enter(normed.to_kind(weights[weight::QKV].kind()))
         };
-        let mixed = self.attention(weights, &norm(x_nh, weight::NORM), surroundings, seen);
-        let out = tensor.leave(mixed.matmul(&weights[weight::OUTPUT].tr()));
+        let mixed = self.attention(weights, &norm(x_nh, weight::NORM)?, surroundings, seen);
+        let out = tensor.leave(mixed.matmul(&weights[weight::OUTPUT].tr()))?;
         let x_nh = x_nh + (out + &weights[weight::OUTPUT + 1]).to_kind(sums);
-        let up_nf = linear(&norm(&x_nh, weight::FEED_FORWARD_NORM), &weights[weight::UP], &weights[weight::UP + 1]);
-        let out = tensor.leave(up_nf.gelu("tanh").matmul(&weights[weight::DOWN].tr()));
-        &x_nh + (out + &weights[weight::DOWN + 1]).to_kind(sums)
+        let up_nf = linear(&norm(&x_nh, weight::FEED_FORWARD_NORM)?, &weights[weight::UP], &weights[weight::UP + 1]);
+        let out = tensor.leave(up_nf.gelu("tanh").matmul(&weights[weight::DOWN].tr()))?;
+        Ok(&x_nh + (out + &weights[weight::DOWN + 1]).to_kind(sums))
     }
 
     /// The same in `torch-ext`'s operations.
@@ -295,15 +347,15 @@ impl Model {
         };
         let (x_nh, normed) = norm(x_nh, weight::NORM)?;
         let qkv = (&weights[weight::QKV], &weights[weight::QKV + 1]);
-        let (visible, n_heads) = (surroundings.visible.as_ref(), self.shape.heads as i64);
+        let (visible, n_heads) = (surroundings.visible.as_ref(), self.n_heads());
         let mixed =
-            torch_ext::attention(&tensor.enter(normed), qkv, &self.rotary, visible, surroundings.n_rows, n_heads)?;
-        let out = tensor.leave(torch_ext::linear(&mixed, &weights[weight::OUTPUT])?);
+            torch_ext::attention(&tensor.enter(normed)?, qkv, &self.rotary, visible, surroundings.n_rows, n_heads)?;
+        let out = tensor.leave(torch_ext::linear(&mixed, &weights[weight::OUTPUT])?)?;
         let x_nh = torch_ext::residual(&x_nh, &out, &weights[weight::OUTPUT + 1])?;
         let (x_nh, normed) = norm(&x_nh, weight::FEED_FORWARD_NORM)?;
         let (up, down) = (&weights[weight::UP], &weights[weight::DOWN]);
-        let out = torch_ext::feed_forward(&tensor.enter(normed), up, &weights[weight::UP + 1], down)?;
-        torch_ext::residual(&x_nh, &tensor.leave(out), &weights[weight::DOWN + 1])
+        let out = torch_ext::feed_forward(&tensor.enter(normed)?, up, &weights[weight::UP + 1], down)?;
+        torch_ext::residual(&x_nh, &tensor.leave(out)?, &weights[weight::DOWN + 1])
     }
 
     /// Causal attention over the whole row, or over what is visible; scores are scaled by 1 / sqrt(d), which muP leaves alone since
@@ -315,7 +367,7 @@ impl Model {
         surroundings: &Surroundings,
         seen: Option<Seen<'_>>,
     ) -> Tensor {
-        let (n_rows, n_heads) = (surroundings.n_rows, self.shape.heads as i64);
+        let (n_rows, n_heads) = (surroundings.n_rows, self.n_heads());
         let qkv = linear(x_nh, &weights[weight::QKV], &weights[weight::QKV + 1]);
         let qkv = qkv.view([n_rows, -1, 3, n_heads, self.shape.head_size as i64]);
         let heads = |part: i64| qkv.select(2, part);
@@ -452,13 +504,13 @@ fn visible(documents_bt: &Tensor, kind: Kind) -> Tensor {
 }
 
 /// Weights as the model uses them: times their masks.
-fn masked_weights(tensors: &[Tensor], shape: &Shape, masks: Option<&Masks>) -> Vec<Tensor> {
+fn masked_weights(tensors: &[Tensor], (shape, parallel): (&Shape, &Parallel), masks: Option<&Masks>) -> Vec<Tensor> {
     let Some(masks) = masks else { return tensors.iter().map(Tensor::shallow_clone).collect() };
     let times = |(tensor, factor): (&Tensor, Option<Tensor>)| match factor {
         Some(factor) => tch::no_grad(|| tensor * factor.to_kind(tensor.kind()).to_device(tensor.device())),
         None => tensor.shallow_clone(),
     };
-    tensors.iter().zip(masks.factors(shape)).map(times).collect()
+    tensors.iter().zip(parallel.parts_of_some(shape, &masks.factors(shape))).map(times).collect()
 }
 
 impl Stream {

@@ -2,7 +2,7 @@
 
 use planner::{MuP, OptimizerSettings, Shape};
 use tch::Tensor;
-use torch_ext::{AdamW, Moments, TorchError, adamw_step, total_norm};
+use torch_ext::{AdamW, Moments, TorchError, adamw_step};
 
 use crate::parameters::{Role, parameter_specs};
 
@@ -25,11 +25,6 @@ impl OptimizerState {
     }
 }
 
-/// The L2 norm of all gradients together.
-pub(crate) fn gradient_norm(gradients: &[Tensor]) -> Result<f64, TorchError> {
-    total_norm(&gradients.iter().collect::<Vec<_>>())
-}
-
 /// One update in place. `gradients` are scaled down where their `norm` is above the limit.
 pub(crate) fn update(
     tensors: &[Tensor],
@@ -42,7 +37,8 @@ pub(crate) fn update(
     let divisor = (norm / settings.clip).max(1.0);
     state.step += 1;
     let ratio = mup.width_ratio(shape);
-    let roles: Vec<Role> = parameter_specs(shape).into_iter().map(|spec| spec.role).collect();
+    // Blocks are alike, so these are the roles of any part of them, too.
+    let roles: Vec<Role> = parameter_specs(shape).into_iter().take(tensors.len()).map(|spec| spec.role).collect();
     for (group, learning_rate, weight_decay) in [
         (Group::Matrix, learning_rate / ratio, settings.weight_decay * ratio),
         (Group::Embedding, learning_rate, settings.weight_decay),

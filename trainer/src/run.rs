@@ -25,7 +25,7 @@ use crate::gradients::{BatchError, BatchResult, Workers, run_batch};
 use crate::growth::{GrowthStep, Head, grow, max_logit_difference};
 use crate::masks::Masks;
 use crate::metrics::{BatchDocument, Documents, Event, MetricsLog, Seconds};
-use crate::optimizer::{gradient_norm, update};
+use crate::optimizer::update;
 use crate::resume::{first_checkpoint, newest_checkpoint, parents_until};
 use crate::saving::{Keep, Saved, Saver};
 use crate::stability::{Skipped, Spike, Window, skips_in_a_row};
@@ -426,7 +426,7 @@ impl<'a> Trainer<'a> {
         self.pulse.beat(step - 1, "forward and backward pass");
         let result = run_batch(&batch, &mut self.workers, true).map_err(failed)?;
         let update_start = Instant::now();
-        let norm = gradient_norm(&result.gradients).map_err(|error| failed(error.into()))?;
+        let norm = self.workers.gradient_norm(&result.gradients).map_err(|error| failed(error.into()))?;
         if let Some(spike) = self.checkpoint.state.window.judge(&self.job.stability, result.loss, norm) {
             return self.spiked(index, (result.loss, norm), spike);
         }

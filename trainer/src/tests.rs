@@ -4,6 +4,7 @@ mod coordinates;
 mod golden;
 mod growth;
 mod leaks;
+mod parallel;
 mod parity;
 mod rollback;
 

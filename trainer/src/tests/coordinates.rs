@@ -2,7 +2,7 @@
 //! and bring the loss down by as much. Without muP they change by more, the wider the model.
 
 use super::*;
-use crate::optimizer::{gradient_norm, update};
+use crate::optimizer::update;
 
 const WIDTHS: [u64; 4] = [32, 64, 128, 256];
 const N_STEPS: u64 = 4;
@@ -48,7 +48,7 @@ fn changes(loader: &Loader, width: u64, base_width: u64, seed: u64) -> Changes {
     let loss_before = run_batch(&batch, &mut workers, false).unwrap().loss;
     for _ in 0..N_STEPS {
         let result = run_batch(&batch, &mut workers, true).unwrap();
-        let norm = gradient_norm(&result.gradients).unwrap();
+        let norm = workers.gradient_norm(&result.gradients).unwrap();
         update(&tensors, &result.gradients, norm, &mut state, &settings, (&shape, &mup, LEARNING_RATE)).unwrap();
         workers.refresh(&tensors, None);
     }

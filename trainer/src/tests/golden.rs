@@ -1,7 +1,7 @@
 //! Twenty steps of a small run on the CPU and their recorded losses: what a change of the code does to training is seen at once.
 
 use super::*;
-use crate::optimizer::{gradient_norm, update};
+use crate::optimizer::update;
 
 const N_STEPS: u64 = 20;
 
@@ -18,7 +18,7 @@ fn losses(loader: &Loader, n_threads: usize, recompute: Recompute, is_fused: boo
     let step = |step: u64| {
         let batch = load_batch(loader, 8 * step, 8, 2, CONTEXT, Device::Cpu).unwrap();
         let result = run_batch(&batch, &mut workers, true).unwrap();
-        let norm = gradient_norm(&result.gradients).unwrap();
+        let norm = workers.gradient_norm(&result.gradients).unwrap();
         let scales = (&shape, &mup(), schedule.at(step + 1, N_STEPS));
         update(&tensors, &result.gradients, norm, &mut state, &settings, scales).unwrap();
         workers.refresh(&tensors, None);

@@ -4,7 +4,7 @@
 //! written on both sides, so that neither can lead the other astray.
 
 use super::*;
-use crate::optimizer::{gradient_norm, update};
+use crate::optimizer::update;
 
 const ROW: usize = 13;
 const N_ROWS: u64 = 4;
@@ -135,7 +135,7 @@ fn compute(loader: &Loader, case: Case, way: Way) -> Vec<(String, Tensor)> {
             found.push(("loss".to_owned(), Tensor::from_slice(&[result.loss])));
             found.extend(named("gradient", &result.gradients));
         }
-        let norm = gradient_norm(&result.gradients).unwrap();
+        let norm = workers.gradient_norm(&result.gradients).unwrap();
         let scales = (&SHAPE, &mup, schedule.at(step + 1, N_STEPS));
         update(&tensors, &result.gradients, norm, &mut state, &OPTIMIZER, scales).unwrap();
         workers.refresh(&tensors, None);
