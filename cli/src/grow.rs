@@ -1,16 +1,21 @@
 //! `moso grow`: one growth step offline, on a checkpoint that may be larger than memory.
 
+use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use corpus::{Count, FileError, Manifest, Seed};
 use planner::{Growth, Shape, check_growth_step};
-use trainer::checkpoint::{grow_offline, read_state};
+use trainer::checkpoint::{grow_offline, list_checkpoints, read_state};
 use trainer::growth::GrowthStep;
 
 use crate::args::GrowArguments;
 use crate::failure::Failure;
 use crate::model::find_checkpoint;
+use crate::stages::lock;
+
+/// The log of a run that trains.
+const METRICS: &str = "metrics.jsonl";
 
 pub(crate) fn grow(arguments: &GrowArguments) -> Result<(), Failure> {
     let folder = find_checkpoint(&arguments.checkpoint)?;
@@ -25,10 +30,12 @@ pub(crate) fn grow(arguments: &GrowArguments) -> Result<(), Failure> {
         let what = "still has masks of the growth step before; take one from behind its mask ramp";
         return Err(Failure::run_file(anyhow!("{} {what}", folder.display())));
     }
+    let _lock = check_is_free(&arguments.out)?;
+    // Behind a whole checkpoint there is nothing to come: what was interrupted before is begun again.
+    copy_tokenizer(&folder, &arguments.out)?;
     let seed = Seed::root(arguments.seed).stream("growth");
     let step = GrowthStep { old, new, growth, mup: state.mup, seed };
     let grown = grow_offline(&folder, &step, &arguments.out.join("checkpoints"))?;
-    copy_tokenizer(&folder, &arguments.out)?;
     say!(
         "{}: {} -> {} parameters, {}",
         grown.display(),
@@ -62,6 +69,16 @@ fn shape_to(written: &str, old: Shape) -> anyhow::Result<Shape> {
     Ok(shape)
 }
 
+/// A grown checkpoint has a folder of its own: checkpoints, or a tokenizer, of another run stay what they are. Locked as long as the file is open.
+fn check_is_free(out: &Path) -> Result<File, Failure> {
+    let is_taken = !list_checkpoints(&out.join("checkpoints")).is_empty() || out.join(METRICS).exists();
+    if is_taken {
+        let what = "holds a run or checkpoints already: choose another --out";
+        return Err(Failure::run_file(anyhow!("{} {what}", out.display())));
+    }
+    lock(out)
+}
+
 /// What generates needs the tokenizer beside the checkpoints.
 fn copy_tokenizer(checkpoint: &Path, out: &Path) -> Result<(), Failure> {
     let checkpoint = checkpoint.canonicalize().map_err(|source| FileError::new("find", checkpoint, source))?;
@@ -70,6 +87,14 @@ fn copy_tokenizer(checkpoint: &Path, out: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     let to = out.join("tokenizer");
+    let manifests = [&from, &to].map(|folder| Manifest::read_with_hash(folder).map(|(_, hash)| hash).ok());
+    if manifests[0] == manifests[1] {
+        return Ok(());
+    }
+    if manifests[1].is_some() {
+        let what = "holds another tokenizer: choose another --out";
+        return Err(Failure::run_file(anyhow!("{} {what}", out.display())));
+    }
     let copied = std::fs::create_dir_all(&to).and_then(|()| {
         // The manifest last, as everywhere.
         let mut names: Vec<_> = std::fs::read_dir(&from)?.collect::<Result<Vec<_>, _>>()?;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
-use corpus::{ByteSize, Count, Seed, Settings, Share};
+use corpus::{ByteSize, Count, Manifest, Seed, Settings, Share};
 use ingest::{IngestConfig, RawIngest, RawSource, Source, resolve_sources};
 use loader::Verify;
 use mixer::{Mix, StageMix};
@@ -115,6 +115,8 @@ struct RawTrain {
     #[serde(default)]
     recompute: Recompute,
     stability: Stability,
+    /// The folder of a checkpoint whose model the first stage begins with, such as one of `moso grow`; without it, new weights.
+    start: Option<PathBuf>,
     checkpoint_every: u64,
     keep_last: usize,
     validate_every: u64,
@@ -170,6 +172,8 @@ pub(crate) struct Run {
     pub(crate) precision: Precision,
     pub(crate) recompute: Recompute,
     pub(crate) stability: Stability,
+    /// A checkpoint's folder.
+    pub(crate) start: Option<PathBuf>,
     pub(crate) checkpoint_every: u64,
     pub(crate) keep_last: usize,
     pub(crate) validate_every: u64,
@@ -206,6 +210,7 @@ impl Run {
             precision,
             recompute,
             stability,
+            start,
             checkpoint_every,
             keep_last,
             validate_every,
@@ -217,8 +222,12 @@ impl Run {
         let vocabulary = n_ids.next_multiple_of(VOCABULARY_MULTIPLE);
         let mixes: Vec<(String, Mix)> = stage.iter().map(|stage| (stage.name.clone(), stage.mix.clone())).collect();
         let layouts: Vec<Layout> = stage.iter().map(|stage| stage.parallel).collect();
-        let requests = stage.into_iter().map(|stage| stage_request(stage, context, vocabulary));
-        let plan = plan(&requests.collect::<anyhow::Result<Vec<_>>>()?, mup)?;
+        let mut requests: Vec<StageRequest> = Vec::new();
+        for stage in stage {
+            let first = requests.first().map(|first| first.shape.head_size).filter(|&size| size > 0);
+            requests.push(stage_request(stage, (context, vocabulary), first)?);
+        }
+        let plan = plan(&requests, mup)?;
         for (stage, layout) in plan.stages.iter().zip(&layouts) {
             layout.check(&stage.name, &stage.shape, stage.batch)?;
         }
@@ -254,6 +263,7 @@ impl Run {
             precision,
             recompute,
             stability,
+            start: start.map(|start| folder.join(start)),
             checkpoint_every,
             keep_last,
             validate_every,
@@ -311,6 +321,10 @@ impl Run {
         let computed = json!({
             "optimizer": self.optimizer, "precision": self.precision, "stability": self.stability, "seed": self.seed_value,
         });
+        if let Some(start) = &self.start {
+            // What is there, wherever it lies; where nothing is, training says so.
+            settings["train"]["start"] = json!(Manifest::read_with_hash(start).map(|(_, hash)| hash).ok());
+        }
         if let Some(sweep) = &self.sweep {
             let MuP { base_width, input_multiplier, .. } = self.plan.mup;
             let mup = json!({ "base_width": base_width, "input_multiplier": input_multiplier });
@@ -438,21 +452,33 @@ fn check_stability(stability: &Stability) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn stage_request(raw: RawStage, context: u64, vocabulary: u64) -> anyhow::Result<StageRequest> {
+/// `first` is the head size of the first stage, where this is a later one.
+fn stage_request(raw: RawStage, (context, vocabulary): (u64, u64), first: Option<u64>) -> anyhow::Result<StageRequest> {
     let RawStage { name, tokens, mix: _, shape, batch, lr, parallel: _, growth } = raw;
-    let shape = whole_shape(shape, (vocabulary, context)).with_context(|| format!("stage {name}"))?;
+    let shape = whole_shape(shape, (vocabulary, context), first).with_context(|| format!("stage {name}"))?;
     let growth =
         growth.map(|RawGrowth { depth, width, ramp, moments }| Growth { depth, width, ramp_tokens: ramp.0, moments });
     Ok(StageRequest { name, tokens: tokens.0, shape, batch, learning_rate: learning_rate(lr), growth })
 }
 
-fn whole_shape(raw: RawShape, (vocabulary, context): (u64, u64)) -> anyhow::Result<Shape> {
+/// Without `head_size`, heads fill the hidden size; those of later stages are as wide as those of the first.
+fn whole_shape(raw: RawShape, (vocabulary, context): (u64, u64), first: Option<u64>) -> anyhow::Result<Shape> {
     let RawShape { layers, hidden, heads, head_size, ffn } = raw;
     anyhow::ensure!(heads > 0, "heads must be at least 1");
-    let head_size = match head_size {
-        Some(head_size) => head_size,
-        None if hidden.is_multiple_of(heads) => hidden / heads,
-        None => bail!(
+    let head_size = match (head_size, first) {
+        (Some(head_size), _) => head_size,
+        (None, Some(first)) if !hidden.is_multiple_of(first) => {
+            let (below, above) = (hidden / first * first, hidden.next_multiple_of(first));
+            bail!("hidden {hidden} is no multiple of the head size {first} of the first stage; {below} and {above} are")
+        }
+        (None, Some(first)) if hidden != heads.saturating_mul(first) => bail!(
+            "heads must be {}: those of the first stage are {first} wide and hidden is {hidden}; or state head_size = {first} where they need not \
+             fill it",
+            hidden / first
+        ),
+        (None, Some(first)) => first,
+        (None, None) if hidden.is_multiple_of(heads) => hidden / heads,
+        (None, None) => bail!(
             "hidden {hidden} is no multiple of heads {heads}; heads may be {}, or state head_size",
             nearest_divisors(hidden, heads)
         ),

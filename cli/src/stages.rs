@@ -38,6 +38,17 @@ pub(crate) struct Stages<'a> {
 /// Locked by the process that works in a run's folder.
 const LOCK: &str = ".lock";
 
+/// Makes the folder `out`, and keeps every other process out of it as long as the file is open.
+pub(crate) fn lock(out: &Path) -> Result<File, Failure> {
+    let path = out.join(LOCK);
+    let opened = std::fs::create_dir_all(out).and_then(|()| File::create(&path));
+    let lock = opened.map_err(|error| Failure::environment(FileError::new("create", &path, error)))?;
+    if lock.try_lock().is_err() {
+        return Err(Failure::environment(anyhow!("another moso is working in {}", out.display())));
+    }
+    Ok(lock)
+}
+
 impl<'a> Stages<'a> {
     /// Prepares `out` and keeps every other process out of it.
     pub(crate) fn new(
@@ -48,13 +59,7 @@ impl<'a> Stages<'a> {
         console: &'a Console,
         stop: &'a AtomicBool,
     ) -> Result<Self, Failure> {
-        let path = out.join(LOCK);
-        let opened = std::fs::create_dir_all(out).and_then(|()| File::create(&path));
-        let lock = opened.map_err(|error| Failure::environment(FileError::new("create", &path, error)))?;
-        if lock.try_lock().is_err() {
-            return Err(Failure::environment(anyhow!("another moso is working in {}", out.display())));
-        }
-        Ok(Self { run, out, n_threads, device, console, stop, _lock: lock })
+        Ok(Self { run, out, n_threads, device, console, stop, _lock: lock(out)? })
     }
 
     /// Runs one stage unless it is done.
@@ -338,6 +343,7 @@ impl<'a> Stages<'a> {
                 tokenizer: Some(Manifest::read_with_hash(&self.out.join("tokenizer"))?.1),
             },
             token_bytes: tokenize::token_lengths(self.out)?,
+            start: self.run.start.clone(),
             seed: self.run.seed(),
             settings: self.run.settings("train"),
             parents,

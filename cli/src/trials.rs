@@ -115,6 +115,7 @@ fn train(
         plan: &trial.plan,
         packed: parents.iter().filter(is_row).map(|parent| stages.out.join(&parent.name)).collect(),
         kept_rows: Vec::new(),
+        start: None,
         seed: corpus::Seed::root(trial.seed),
         settings,
         keep_last: 1,

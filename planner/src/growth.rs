@@ -81,11 +81,15 @@ impl Growth {
 
     /// Why this growth cannot be done at all, and what would do instead.
     pub(crate) fn objection(&self, old: &Shape, new: &Shape) -> Option<&'static str> {
-        if self.width != Width::Split {
+        let is_wider = (new.hidden, new.attention(), new.ffn) != (old.hidden, old.attention(), old.ffn);
+        if self.width != Width::Split || !is_wider {
             return None;
         }
         if self.ramp_tokens > 0 {
-            return Some("width = \"split\" keeps the function by itself; write ramp = 0");
+            return Some(
+                "width = \"split\" keeps the function by itself and knows no masks: write ramp = 0, and depth = \"zero\" where blocks grow \
+                 too, or let another stage add them",
+            );
         }
         if !new.hidden.is_multiple_of(old.hidden) {
             return Some(

@@ -376,14 +376,15 @@ fn steps_of(request: &StageRequest) -> Result<u64, PlanError> {
     }
 }
 
-/// Steps with masks below 1. They must rise to 1 within the stage: what comes after it has none of them left.
+/// Steps with masks below 1. One step of the stage at least is trained without them: what comes after it has none left.
 fn ramp_steps(request: &StageRequest, n_steps: u64) -> Result<u64, PlanError> {
-    let (tokens, stage_tokens) =
-        (request.growth.map_or(0, |growth| growth.ramp_tokens), n_steps * request.batch_tokens());
-    if tokens > 0 && tokens >= stage_tokens {
+    let tokens = request.growth.map_or(0, |growth| growth.ramp_tokens);
+    let n_ramp_steps = tokens.div_ceil(request.batch_tokens());
+    if n_ramp_steps >= n_steps {
+        let stage_tokens = n_steps * request.batch_tokens();
         return Err(PlanError::TooLong { stage: request.name.clone(), what: "the mask ramp", tokens, stage_tokens });
     }
-    Ok(tokens.div_ceil(request.batch_tokens()))
+    Ok(n_ramp_steps)
 }
 
 /// The learning rate of every stage: a curve of its own, which the stages after it may go on with.

@@ -36,7 +36,12 @@ fn what_is_wrong_with_a_run_file_is_said_with_its_line() {
     check_line("document_chars_max = \"1M\"", "document_chars_max = \"1 million\"", &["a count such as 4096"]);
     check_line("instruction = 0.1", "instruction = 1.1", &["a share between 0.0 and 1.0"]);
     let check = refused;
-    check("heads = 3,", "heads = 5,", &["stage medium: hidden 48 is no multiple of heads 5"]);
+    check("heads = 3,", "heads = 5,", &["stage medium: heads must be 3", "16 wide", "state head_size = 16"]);
+    check(
+        "hidden = 48",
+        "hidden = 50",
+        &["stage medium: hidden 50 is no multiple of the head size 16 of the first", "48 and 64 are"],
+    );
     check(
         "en = 0.535, zh = 0.465 }, instruction",
         "en = 0.5, zh = 0.4 }, instruction",

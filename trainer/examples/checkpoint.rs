@@ -97,6 +97,7 @@ fn job<'a>(out: &'a Path, plan: &'a RunPlan, stop: &'a AtomicBool) -> Outcome<Tr
         optimizer: OptimizerSettings { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1, clip: 1.0 },
         packed: vec![pack(&out.join("packed/only"), plan.stages[0].n_rows())?],
         validation: pack(&out.join("packed/validation"), 1)?,
+        start: None,
         kept_rows: Vec::new(),
         rows: LoaderSettings::of_context(CONTEXT as usize),
         token_bytes: vec![1; plan.stages[0].shape.vocabulary as usize],

@@ -152,6 +152,7 @@ fn run(
         recompute,
         packed: vec![packed.clone()],
         validation: packed,
+        start: None,
         kept_rows: Vec::new(),
         rows: LoaderSettings::of_context(contest.shape.context as usize),
         token_bytes: vec![1; contest.shape.vocabulary as usize],

@@ -48,6 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         stability: arm.stability,
         packed: vec![arm.packed],
         validation: arm.validation,
+        start: None,
         kept_rows: Vec::new(),
         rows: LoaderSettings::of_context(plan.stages[0].shape.context as usize),
         // Bits per byte are of no use here.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use corpus::{FileEntry, FileError, Hash, Manifest, ManifestError, Parent, Settings, StageFolder, write_atomically};
 use planner::{Growth, MuP, Precision, Shape};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tch::{Device, Kind, Tensor};
 use thiserror::Error;
 
@@ -295,10 +296,11 @@ fn files_of(folder: &Path, manifest: &Manifest, part: &str) -> Vec<(PathBuf, Has
 }
 
 /// Grows the checkpoint in `folder` by `step`, whose old shape is the checkpoint's, into a checkpoint in the folder `checkpoints`: tensor by
-/// tensor, so that memory holds the largest one and little else. Gives the new folder. Files are hashed first and then read again: new blocks
+/// tensor, so that memory holds the largest one and little else. Gives the new folder. Its settings say under `grown` from what and how. Files are hashed first and then read again: new blocks
 /// come from old ones in another order than that of the file.
 pub fn grow_offline(folder: &Path, step: &GrowthStep, checkpoints: &Path) -> Result<PathBuf, CheckpointError> {
     let (manifest, mut state) = open(folder)?;
+    let (_, hash) = Manifest::read_with_hash(folder)?;
     let open_part = |part: &str| {
         let files = files_of(folder, &manifest, part);
         for (path, hash) in &files {
@@ -314,6 +316,10 @@ pub fn grow_offline(folder: &Path, step: &GrowthStep, checkpoints: &Path) -> Res
     state.shape = step.new;
     state.masks = (ramp_tokens > 0).then_some(Masks { from: step.old, depth, value: 0.0 });
     state.updates = step.updates(state.updates);
+    if let Some(settings) = state.settings.0.as_object_mut() {
+        let how = json!({ "checkpoint": hash, "shape": step.old, "growth": step.growth, "seed": step.seed.as_u64() });
+        settings.insert("grown".to_owned(), how);
+    }
     let parts = PARTS.into_iter().zip(&files).zip([Part::Weight, Part::FirstMoment, Part::SecondMoment]);
     let write = |path: &Path| {
         let written = parts.map(|((name, files), part)| {

@@ -18,6 +18,9 @@ use crate::parameters::{
 /// How unequally copies share what they write: a share of 1 / n is drawn from within so much of it, up and down.
 const SPLIT_SPREAD: f64 = 0.5;
 
+/// Rows of a matrix whose shares are drawn at a time.
+const SPLIT_ROWS: i64 = 256;
+
 /// One growth step.
 #[derive(Clone, Debug)]
 pub struct GrowthStep {
@@ -61,17 +64,19 @@ impl Head {
     }
 }
 
-/// The largest change of a logit; NaN where one is.
-pub(crate) fn max_logit_difference(before: &Head, after: &Head) -> f64 {
+/// The largest change of a logit, and the largest logit there was, by their absolute values; NaN where one is.
+pub(crate) fn max_logit_difference(before: &Head, after: &Head) -> (f64, f64) {
     let n = before.hidden.size()[0];
     let largest = |first: i64| {
         let n_rows = LOGIT_ROWS.min(n - first);
+        let before = before.logits(first, n_rows);
         let mut difference = after.logits(first, n_rows);
-        difference -= before.logits(first, n_rows);
-        difference.abs_().max()
+        difference -= &before;
+        Tensor::stack(&[difference.abs_().max(), before.abs().max()], 0)
     };
     let largest: Vec<Tensor> = tch::no_grad(|| (0..n).step_by(LOGIT_ROWS as usize).map(largest).collect());
-    Tensor::stack(&largest, 0).max().double_value(&[])
+    let largest = Tensor::stack(&largest, 0).amax([0_i64], false);
+    (largest.double_value(&[0]), largest.double_value(&[1]))
 }
 
 /// Grows weights and moments, those of [`parameter_specs`].
@@ -187,24 +192,28 @@ impl GrowthStep {
         let reads = matches!(spec.role, Role::Matrix | Role::ResidualMatrix);
         let has_more = |axis: Axis| axis.len(&self.new) > axis.len(&self.old);
         if reads && has_more(spec.axes[1]) {
-            grown *= self.reading_shares(spec).to_kind(small.kind()).to_device(small.device());
+            self.share_reading(spec, &grown);
         }
         grown
     }
 
-    /// For every row, the shares of a unit's copies in its old weight, which add up to 1: unequal, or copies would stay copies.
-    fn reading_shares(&self, spec: &ParameterSpec) -> Tensor {
-        let size = spec.size(&self.new);
+    /// Multiplies every row of a matrix with the shares of a unit's copies in its old weight, which add up to 1: unequal, or copies would stay
+    /// copies. A few rows at a time: in float64, all at once would take many times the memory of the matrix.
+    fn share_reading(&self, spec: &ParameterSpec, grown: &Tensor) {
+        let (n_rows, n_units) = (spec.axes[0].len(&self.new), spec.axes[1].len(&self.new));
         let copies = self.copies(spec.axes[1]);
-        let noise = {
-            let _alone = GENERATOR.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            seed_generator(&self.seed.stream("split").stream(&spec.name));
-            (Tensor::rand(&size, (Kind::Double, Device::Cpu)) - 0.5) * (2.0 * SPLIT_SPREAD)
-        };
         let shares = copies.shares(Device::Cpu);
-        let by_unit = Tensor::zeros([size[0], spec.axes[1].len(&self.old)], (Kind::Double, Device::Cpu));
-        let means = by_unit.index_add(1, &copies.sources, &(&noise * &shares)).index_select(1, &copies.sources);
-        (noise - means + 1.0) * shares
+        let _alone = GENERATOR.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        seed_generator(&self.seed.stream("split").stream(&spec.name));
+        for first in (0..n_rows).step_by(SPLIT_ROWS as usize) {
+            let len = SPLIT_ROWS.min(n_rows - first);
+            let noise = (Tensor::rand([len, n_units], (Kind::Double, Device::Cpu)) - 0.5) * (2.0 * SPLIT_SPREAD);
+            let by_unit = Tensor::zeros([len, spec.axes[1].len(&self.old)], (Kind::Double, Device::Cpu));
+            let means = by_unit.index_add(1, &copies.sources, &(&noise * &shares)).index_select(1, &copies.sources);
+            let factors = (noise - means + 1.0) * &shares;
+            let mut rows = grown.narrow(0, first, len);
+            rows *= factors.to_kind(grown.kind()).to_device(grown.device());
+        }
     }
 
     fn copies(&self, axis: Axis) -> Copies {

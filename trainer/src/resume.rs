@@ -1,10 +1,12 @@
 //! Where training begins: at the newest checkpoint of this run that saw the rows that lie there now, or at new weights.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use corpus::{Parent, Settings};
 use planner::StagePlan;
 use serde_json::Value;
+use tch::Tensor;
 
 use crate::checkpoint::{
     Checkpoint, CheckpointError, RunState, checkpoint_folder, list_checkpoints, load, remove_others,
@@ -76,10 +78,17 @@ fn rows_in_common(job: &TrainJob<'_>, parents: &[Parent]) -> Result<u64, String>
     Ok(n_rows)
 }
 
-pub(crate) fn first_checkpoint(job: &TrainJob<'_>) -> Checkpoint {
+/// Where a run begins: at new weights, or at the model of another checkpoint.
+pub(crate) fn first_checkpoint(job: &TrainJob<'_>) -> Result<Checkpoint, TrainError> {
     let stage = &job.plan.stages[0];
-    let tensors = initial_tensors(&stage.shape, &job.plan.mup, &job.seed.stream("init"));
-    let optimizer = OptimizerState::new(&tensors);
+    let (tensors, optimizer) = match &job.start {
+        Some(start) => begun_with(job, start)?,
+        None => {
+            let tensors = initial_tensors(&stage.shape, &job.plan.mup, &job.seed.stream("init"));
+            let optimizer = OptimizerState::new(&tensors);
+            (tensors, optimizer)
+        }
+    };
     let state = RunState {
         stage: 0,
         stage_name: stage.name.clone(),
@@ -89,14 +98,36 @@ pub(crate) fn first_checkpoint(job: &TrainJob<'_>) -> Checkpoint {
         shape: stage.shape,
         mup: job.plan.mup,
         masks: None,
-        updates: 0,
+        updates: optimizer.step,
         window: Window::default(),
         skipped: Vec::new(),
         seed: job.seed.as_u64(),
         settings: job.settings.clone(),
         parents: parents_until(job, 0),
     };
-    Checkpoint { state, tensors, optimizer }
+    Ok(Checkpoint { state, tensors, optimizer })
+}
+
+/// Weights and moments of the checkpoint that a run begins with, which must be a model of the first stage.
+fn begun_with(job: &TrainJob<'_>, start: &Path) -> Result<(Vec<Tensor>, OptimizerState), TrainError> {
+    let Checkpoint { state, tensors, optimizer } = load(start)?;
+    let shape = job.plan.stages[0].shape;
+    let hash_of =
+        |parents: &[Parent]| parents.iter().find(|parent| parent.name == "tokenizer").map(|it| it.hash.clone());
+    let tokenizers = hash_of(&state.parents).zip(hash_of(&job.parents));
+    let what = if state.shape != shape {
+        format!("has a model of {:?}, the first stage one of {shape:?}", state.shape)
+    } else if state.mup != job.plan.mup {
+        format!("was trained under {:?}, this run under {:?}", state.mup, job.plan.mup)
+    } else if state.masks.is_some() {
+        "is in the middle of a mask ramp: a run begins with a whole model; let its stages grow one with masks"
+            .to_owned()
+    } else if tokenizers.is_some_and(|(there, here)| there != here) {
+        "was trained on tokens of another tokenizer".to_owned()
+    } else {
+        return Ok((tensors, optimizer));
+    };
+    Err(CheckpointError::Layout { path: start.to_owned(), what }.into())
 }
 
 /// Where `state` was trained under other settings: what differs. What happens at a spike may be changed as long as there was none:

@@ -36,7 +36,8 @@ use crate::watchdog::{Pulse, Stall, Watchdog};
 /// Version of what `checkpoints/manifest.json` describes.
 pub const TRAIN_FORMAT: u32 = 1;
 
-/// A growth step that changes a logit by more than this did not preserve the function.
+/// A growth step that changes a logit by more than this share of the largest one, or of 1 where all are smaller, did not preserve the function:
+/// rounding grows with the logits.
 const LOGIT_DIFF_MAX: f64 = 1e-4;
 
 /// A growth step that changes the loss by more than this many nats did not preserve the function.
@@ -72,6 +73,8 @@ pub struct TrainJob<'a> {
     pub rows: LoaderSettings,
     /// Length in bytes of every token's text.
     pub token_bytes: Vec<u32>,
+    /// A checkpoint whose model and moments the first stage begins with, instead of new weights.
+    pub start: Option<PathBuf>,
     /// Root seed of the run.
     pub seed: Seed,
     /// Everything that can change the result.
@@ -267,7 +270,7 @@ impl<'a> Trainer<'a> {
         drop(std::fs::remove_file(job.out.join("checkpoints").join(Manifest::NAME)));
         let resumed = newest.as_ref().map(|checkpoint| checkpoint.state.step);
         let log = MetricsLog::open(job.out, resumed)?;
-        let checkpoint = newest.unwrap_or_else(|| first_checkpoint(job)).to_device(job.device);
+        let checkpoint = newest.map_or_else(|| first_checkpoint(job), Ok)?.to_device(job.device);
         let rows = Arc::new(rows);
         let mut trainer = Self {
             job,
@@ -342,7 +345,7 @@ impl<'a> Trainer<'a> {
         self.checkpoint.state.masks = self.masks(index);
         self.workers = make_workers(self.job, &self.checkpoint);
         let (after, loss_after) = self.fixed_batch()?;
-        let max_logit_diff = max_logit_difference(&before, &after);
+        let (max_logit_diff, max_logit) = max_logit_difference(&before, &after);
         let step = self.checkpoint.state.step;
         self.emit(Event::Growth {
             step,
@@ -357,7 +360,7 @@ impl<'a> Trainer<'a> {
         })?;
         let loss_jump = loss_after - loss_before;
         // Written so that a NaN counts as not preserved.
-        let preserved = max_logit_diff <= LOGIT_DIFF_MAX && loss_jump <= LOSS_JUMP_MAX;
+        let preserved = max_logit_diff <= LOGIT_DIFF_MAX * max_logit.max(1.0) && loss_jump <= LOSS_JUMP_MAX;
         if preserved || growth.broken_promise(&old, &new).is_some() {
             return Ok(());
         }
@@ -554,7 +557,7 @@ impl<'a> Trainer<'a> {
                     &mut |path: &Path| pulse.beat(last - 1, &format!("reading {}: is its disk there?", path.display()));
                 load_and_tell(&checkpoint_folder(&checkpoints, step), told)?
             }
-            None => first_checkpoint(self.job),
+            None => first_checkpoint(self.job)?,
         };
         self.pulse.beat(last - 1, "going back");
         // The log is cut only when no checkpoint is left that would look for its line behind the cut.

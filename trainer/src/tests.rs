@@ -155,6 +155,7 @@ fn train_in(
     let root = out.parent().unwrap();
     std::fs::create_dir_all(out).unwrap();
     let job = TrainJob {
+        start: None,
         kept_rows: Vec::new(),
         rows: LoaderSettings::of_context(CONTEXT as usize),
         out,

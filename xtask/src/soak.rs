@@ -47,7 +47,7 @@ pub(crate) fn soak(root: &Path, minutes: u64, targets: &[String]) -> anyhow::Res
     Ok(())
 }
 
-/// Blocks of a model whose checkpoint has 8 GB.
+/// Blocks of a model whose checkpoint has 8 GB; it is sparse, the grown one takes 10 GB of disk.
 const BLOCKS_OF_8_GB: &str = "53";
 
 /// Grows a checkpoint of 8 GB in less than 1 GB of memory: the test of every day, with a larger model.

@@ -114,5 +114,5 @@ impl RawRates {
 /// A shape with the vocabulary and the context of the run.
 fn in_run(raw: RawShape, run: &RunPlan) -> anyhow::Result<Shape> {
     let Shape { vocabulary, context, .. } = run.stages[0].shape;
-    whole_shape(raw, (vocabulary, context)).context("shape")
+    whole_shape(raw, (vocabulary, context), None).context("shape")
 }

@@ -59,6 +59,8 @@ fn what_cannot_work_is_said() {
     check(|b| b.batch.micro_rows = 7, "no multiple of micro_rows 7");
     check(|b| b.tokens = 100, "less than one batch of 4096");
     check(|b| b.growth = Some(masked(409_600)), "the mask ramp takes 409600 tokens, the stage ends after 409600");
+    // Not a single step would be trained without masks.
+    check(|b| b.growth = Some(masked(409_599)), "the mask ramp takes 409599 tokens, the stage ends after 409600");
     check(|b| b.growth = Some(Growth { width: Width::Split, ..masked(4096) }), "write ramp = 0");
     check(|b| b.growth = Some(Growth { width: Width::Split, ..masked(0) }), "a whole multiple of the one before");
     let stable = |warmup_tokens, decay_tokens| LearningRate::WarmupStableDecay {
