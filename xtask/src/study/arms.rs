@@ -146,6 +146,7 @@ pub(super) fn scratch_flops() -> f64 {
 /// One way to the large model, or another model beside it.
 struct Arm {
     name: &'static str,
+    words: &'static str,
     /// The last growth is into `LARGE`.
     shapes: &'static [Shape],
     growths: &'static [Growth],
@@ -169,33 +170,64 @@ const MASKED: Growth = growth(Depth::Stack, Width::Random, true, Moments::Old);
 const STACK: Growth = plain(Depth::Stack);
 
 const fn arm(
-    name: &'static str,
+    (name, words): (&'static str, &'static str),
     shapes: &'static [Shape],
     growths: &'static [Growth],
     budgets: &'static [Budget],
 ) -> Arm {
-    Arm { name, shapes, growths, rate: Rate::Rewarm, budgets }
+    Arm { name, words, shapes, growths, rate: Rate::Rewarm, budgets }
 }
 
 const ARMS: [Arm; 17] = [
-    arm("scratch", &[LARGE], &[], &[Budget::HalfFlops, Budget::EqualFlops]),
-    arm("small-shallow", &[SHALLOW], &[], FLOPS),
-    arm("small-narrow", &[NARROW], &[], FLOPS),
-    arm("depth-stack", &[SHALLOW, LARGE], &[STACK], BOTH),
-    arm("depth-interpose", &[SHALLOW, LARGE], &[plain(Depth::Interpose)], BOTH),
-    arm("depth-zero", &[SHALLOW, LARGE], &[plain(Depth::Zero)], BOTH),
-    arm("depth-masked", &[SHALLOW, LARGE], &[MASKED], BOTH),
-    arm("both-masked", &[NARROW, LARGE], &[MASKED], BOTH),
-    arm("both-zero", &[NARROW, LARGE], &[growth(Depth::Zero, Width::Zero, true, Moments::Old)], BOTH),
-    arm("both-split", &[NARROW, LARGE], &[growth(Depth::Stack, Width::Split, false, Moments::Grown)], BOTH),
-    arm("three-stack", &[SHALLOW, HALF_DEEP, LARGE], &[STACK, STACK], BOTH),
-    arm("three-masked", &[NARROW, WIDENED, LARGE], &[MASKED, MASKED], BOTH),
-    arm("stack-old-moments", &[SHALLOW, LARGE], &[growth(Depth::Stack, Width::Random, false, Moments::Old)], FLOPS),
-    arm("stack-reset-moments", &[SHALLOW, LARGE], &[growth(Depth::Stack, Width::Random, false, Moments::Reset)], FLOPS),
-    Arm { rate: Rate::Rewind, ..arm("stack-rewind", &[SHALLOW, LARGE], &[STACK], FLOPS) },
-    Arm { rate: Rate::Inherit, ..arm("stack-inherit", &[SHALLOW, LARGE], &[STACK], FLOPS) },
-    Arm { rate: Rate::Inherit, ..arm("masked-inherit", &[NARROW, LARGE], &[MASKED], FLOPS) },
+    arm(("scratch", "from scratch"), &[LARGE], &[], &[Budget::HalfFlops, Budget::EqualFlops]),
+    arm(("small-shallow", "2 blocks alone"), &[SHALLOW], &[], FLOPS),
+    arm(("small-narrow", "3 blocks of half the width alone"), &[NARROW], &[], FLOPS),
+    arm(("depth-stack", "2 to 6 blocks, stacked copies"), &[SHALLOW, LARGE], &[STACK], BOTH),
+    arm(("depth-interpose", "2 to 6, copies interposed"), &[SHALLOW, LARGE], &[plain(Depth::Interpose)], BOTH),
+    arm(("depth-zero", "2 to 6, copies that add zero at first"), &[SHALLOW, LARGE], &[plain(Depth::Zero)], BOTH),
+    arm(("depth-masked", "2 to 6, stacked behind a mask"), &[SHALLOW, LARGE], &[MASKED], BOTH),
+    arm(("both-masked", "width and depth, masked"), &[NARROW, LARGE], &[MASKED], BOTH),
+    arm(
+        ("both-zero", "width and depth, zeros behind a mask"),
+        &[NARROW, LARGE],
+        &[growth(Depth::Zero, Width::Zero, true, Moments::Old)],
+        BOTH,
+    ),
+    arm(
+        ("both-split", "width and depth, split units"),
+        &[NARROW, LARGE],
+        &[growth(Depth::Stack, Width::Split, false, Moments::Grown)],
+        BOTH,
+    ),
+    arm(("three-stack", "2 to 4 to 6 blocks, stacked"), &[SHALLOW, HALF_DEEP, LARGE], &[STACK, STACK], BOTH),
+    arm(("three-masked", "width, then depth, masked"), &[NARROW, WIDENED, LARGE], &[MASKED, MASKED], BOTH),
+    arm(
+        ("stack-old-moments", "stacked; copies start without moments"),
+        &[SHALLOW, LARGE],
+        &[growth(Depth::Stack, Width::Random, false, Moments::Old)],
+        FLOPS,
+    ),
+    arm(
+        ("stack-reset-moments", "stacked; moments reset"),
+        &[SHALLOW, LARGE],
+        &[growth(Depth::Stack, Width::Random, false, Moments::Reset)],
+        FLOPS,
+    ),
+    Arm { rate: Rate::Rewind, ..arm(("stack-rewind", "stacked; no new warm-up"), &[SHALLOW, LARGE], &[STACK], FLOPS) },
+    Arm {
+        rate: Rate::Inherit,
+        ..arm(("stack-inherit", "stacked; one learning rate curve"), &[SHALLOW, LARGE], &[STACK], FLOPS)
+    },
+    Arm {
+        rate: Rate::Inherit,
+        ..arm(("masked-inherit", "width and depth, masked; one curve"), &[NARROW, LARGE], &[MASKED], FLOPS)
+    },
 ];
+
+/// An arm in words.
+pub(super) fn words(arm: &str) -> &'static str {
+    ARMS.iter().find(|known| known.name == arm).map_or("", |known| known.words)
+}
 
 /// All trainings, one seed after the other.
 pub(super) fn trainings() -> Vec<Training> {

@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::Context;
 use serde_json::{Value, json};
 
-use super::arms::{Budget, Training, scratch_flops};
+use super::arms::{Budget, Training, scratch_flops, words};
 use super::{is_done, log_of, picture};
 
 /// A training that is done.
@@ -141,9 +141,21 @@ pub(super) fn spread(outcomes: &[Outcome], arm: &str, budget: Budget) -> Option<
     Spread::of(&of.map(|outcome| outcome.loss).collect::<Vec<_>>())
 }
 
+/// The share of the FLOPs of scratch at which an arm has its loss.
+pub(super) fn reached(arm: &str, outcomes: &[Outcome]) -> String {
+    let of = outcomes.iter().filter(|outcome| outcome.arm == arm && outcome.budget == Budget::EqualFlops);
+    let seeds: Vec<u64> = of.map(|outcome| outcome.seed).collect();
+    let shares = seeds.iter().filter_map(|&seed| flops_to_scratch(arm, seed, outcomes));
+    match Spread::of(&shares.map(|flops| flops / scratch_flops()).collect::<Vec<_>>()) {
+        Some(spread) if spread.n == seeds.len() => format!("{:.2} ± {:.2}", spread.mean, spread.deviation),
+        Some(spread) => format!("{:.2}, in {} of {} seeds", spread.mean, spread.n, seeds.len()),
+        None => "not by then".to_owned(),
+    }
+}
+
 fn table(outcomes: &[Outcome]) -> String {
-    let mut text = "| arm | seeds | FLOPs at equal tokens | loss there | loss at equal FLOPs | less than scratch, same seed | FLOPs to \
-                    the loss of scratch |\n| --- | --: | --: | --: | --: | --: | --: |\n"
+    let mut text = "| arm | in words | seeds | FLOPs at equal tokens | loss there | loss at equal FLOPs | less than scratch, same seed | FLOPs to \
+                    the loss of scratch |\n| --- | --- | --: | --: | --: | --: | --: | --: |\n"
         .to_owned();
     let in_words = |spread: Option<Spread>| {
         spread.map_or_else(String::new, |spread| format!("{:.4} ± {:.4}", spread.mean, spread.deviation))
@@ -157,18 +169,14 @@ fn table(outcomes: &[Outcome]) -> String {
             outcomes.iter().find(scratch).map(|scratch| scratch.loss - outcome.loss)
         };
         let lower: Vec<f64> = of(Budget::EqualFlops).filter_map(lower).collect();
-        let seeds: Vec<u64> = of(Budget::EqualFlops).map(|outcome| outcome.seed).collect();
-        let reached: Vec<f64> = seeds.iter().filter_map(|&seed| flops_to_scratch(arm, seed, outcomes)).collect();
-        let reached = match Spread::of(&reached.iter().map(|flops| flops / scratch_flops()).collect::<Vec<_>>()) {
-            Some(spread) if spread.n == seeds.len() => format!("{:.2} ± {:.2}", spread.mean, spread.deviation),
-            Some(spread) => format!("{:.2}, in {} of {} seeds", spread.mean, spread.n, seeds.len()),
-            None => "never".to_owned(),
-        };
+        let n_seeds = of(Budget::EqualFlops).count();
+        let reached = reached(arm, outcomes);
         let share = of(Budget::EqualTokens).map(|outcome| outcome.flops / scratch_flops()).next();
         let _ = writeln!(
             text,
-            "| {arm} | {} | {} | {} | {} | {} | {reached} |",
-            seeds.len(),
+            "| {arm} | {} | {} | {} | {} | {} | {} | {reached} |",
+            words(arm),
+            n_seeds,
             share.map_or_else(String::new, |share| format!("{share:.2}")),
             in_words(spread(outcomes, arm, Budget::EqualTokens)),
             in_words(spread(outcomes, arm, Budget::EqualFlops)),

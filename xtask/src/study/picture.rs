@@ -2,15 +2,18 @@
 
 use std::fmt::Write as _;
 
-use super::arms::{Budget, scratch_flops};
-use super::outcome::{Outcome, Spread, arms, spread};
+use super::arms::{Budget, scratch_flops, words};
+use super::outcome::{Outcome, Spread, arms, reached, spread};
 
-const WIDTH: f64 = 1120.0;
+const WIDTH: f64 = 1200.0;
 const TOP: f64 = 70.0;
 const BOTTOM: f64 = 470.0;
 /// Left and right edge of both panels.
 const CURVES: (f64, f64) = (60.0, 540.0);
-const ENDS: (f64, f64) = (760.0, 1090.0);
+const ENDS: (f64, f64) = (820.0, 1060.0);
+
+/// So far above scratch, in nats, an end is drawn at the edge.
+const FAR: f64 = 0.08;
 
 /// Whose curves are drawn, and in which colour.
 const DRAWN: [(&str, &str); 5] = [
@@ -40,7 +43,13 @@ pub(super) fn draw(outcomes: &[Outcome]) -> String {
          <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
     );
     text(&mut svg, (CURVES.0, 28.0), "start", "Held-out loss while training (mean of seeds)", 16);
-    text(&mut svg, (600.0, 28.0), "start", "Loss at the end, all at the FLOPs of the model from scratch", 16);
+    text(
+        &mut svg,
+        (590.0, 28.0),
+        "start",
+        "Held-out loss at the end: each spent the FLOPs of the model from scratch",
+        16,
+    );
     curves(&mut svg, outcomes);
     ends(&mut svg, outcomes);
     svg.push_str("</svg>\n");
@@ -87,9 +96,9 @@ fn curves(svg: &mut String, outcomes: &[Outcome]) {
         let at = TOP + 10.0 + 20.0 * row as f64;
         let _ = writeln!(
             svg,
-            "<line x1=\"380\" x2=\"410\" y1=\"{at}\" y2=\"{at}\" stroke=\"{colour}\" stroke-width=\"3\"/>"
+            "<line x1=\"330\" x2=\"360\" y1=\"{at}\" y2=\"{at}\" stroke=\"{colour}\" stroke-width=\"3\"/>"
         );
-        text(svg, (418.0, at + 4.0), "start", arm, 13);
+        text(svg, (368.0, at + 4.0), "start", words(arm), 13);
     }
 }
 
@@ -99,8 +108,10 @@ fn ends(svg: &mut String, outcomes: &[Outcome]) {
         .filter_map(|arm| spread(outcomes, arm, Budget::EqualFlops).map(|spread| (arm, spread)))
         .collect();
     rows.sort_by(|a, b| a.1.mean.total_cmp(&b.1.mean));
+    let scratch = rows.iter().find(|(arm, _)| *arm == "scratch").map(|(_, spread)| spread.mean);
     let (Some(best), Some(worst)) = (rows.first(), rows.last()) else { return };
-    let x = Scale { from: (best.1.mean - 0.02, worst.1.mean + 0.02), to: ENDS };
+    let most = worst.1.mean.min(scratch.map_or(f64::INFINITY, |scratch| scratch + FAR));
+    let x = Scale { from: (best.1.mean - 0.02, most + 0.02), to: ENDS };
     let y = Scale { from: (0.0, rows.len() as f64), to: (TOP, BOTTOM) };
     axes(svg, &x, &Scale { from: (0.0, 1.0), to: (BOTTOM, TOP) }, ENDS);
     let marks = ((x.from.0 * 20.0).ceil() as i64..=(x.from.1 * 20.0).floor() as i64).map(|mark| mark as f64 / 20.0);
@@ -114,8 +125,10 @@ fn ends(svg: &mut String, outcomes: &[Outcome]) {
         "held-out loss in nats, with a standard deviation either way",
         13,
     );
-    if let Some((_, scratch)) = rows.iter().find(|(arm, _)| *arm == "scratch") {
-        let at = x.at(scratch.mean);
+    text(svg, (ENDS.1 + 70.0, TOP - 22.0), "middle", "FLOPs to the loss of", 12);
+    text(svg, (ENDS.1 + 70.0, TOP - 8.0), "middle", "the one from scratch", 12);
+    if let Some(scratch) = scratch {
+        let at = x.at(scratch);
         let _ = writeln!(
             svg,
             "<line x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{TOP}\" y2=\"{BOTTOM}\" stroke=\"#222222\" stroke-dasharray=\"4 4\"/>"
@@ -125,13 +138,18 @@ fn ends(svg: &mut String, outcomes: &[Outcome]) {
     for (row, (arm, spread)) in rows.iter().enumerate() {
         let at = y.at(row as f64 + 0.5);
         let colour = DRAWN.iter().find(|(drawn, _)| drawn == arm).map_or("#666666", |(_, colour)| colour);
+        text(svg, (ENDS.0 - 10.0, at + 4.0), "end", words(arm), 13);
+        text(svg, (ENDS.1 + 70.0, at + 4.0), "middle", &reached(arm, outcomes), 12);
+        if spread.mean > x.from.1 {
+            text(svg, (ENDS.1 - 2.0, at + 4.0), "end", &format!("{:.2} →", spread.mean), 12);
+            continue;
+        }
         let (low, high) = (x.at(spread.mean - spread.deviation), x.at(spread.mean + spread.deviation));
         let _ = writeln!(
             svg,
             "<line x1=\"{low:.1}\" x2=\"{high:.1}\" y1=\"{at:.1}\" y2=\"{at:.1}\" stroke=\"{colour}\" stroke-width=\"2\"/>"
         );
         let _ = writeln!(svg, "<circle cx=\"{:.1}\" cy=\"{at:.1}\" r=\"4.5\" fill=\"{colour}\"/>", x.at(spread.mean));
-        text(svg, (ENDS.0 - 10.0, at + 4.0), "end", arm, 13);
     }
 }
 
