@@ -100,7 +100,23 @@ fn ctrl_c_ends_in_a_state_that_goes_on_and_a_folder_has_one_master() {
     // The process ends only when the checkpoint is whole.
     assert_eq!(log.last().unwrap()["event"], "saved");
     bench.succeed("run", "out");
-    assert!(final_hashes(&bench.path("out")).len() > 3);
+    let hashes = final_hashes(&bench.path("out"));
+    assert!(hashes.len() > 3);
+    // Asked twice, it ends at once, whatever it does just then, and goes on all the same.
+    bench.copy_rows("out", "twice");
+    let mut child: Child = bench.command("train", "twice").stderr(Stdio::piped()).spawn().unwrap();
+    while !has_step(&bench.path("twice"), 15) {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended too early");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    // Both signals at once would be one.
+    std::thread::sleep(Duration::from_millis(20));
+    let _ = Command::new("kill").args(["-INT", &pid]).stderr(Stdio::null()).status().unwrap();
+    expect_failure(child.wait_with_output().unwrap(), 130, &[]);
+    bench.succeed("train", "twice");
+    assert_eq!(final_hashes(&bench.path("twice")), hashes);
 }
 
 /// Numbers of all events of a kind, in the order of the log.
