@@ -35,6 +35,7 @@ pub(crate) struct PlanSection {
     /// A device of the table.
     gpu: String,
     /// A file with more devices, relative to the run file.
+    #[serde(skip_serializing_if = "Option::is_none")]
     hardware: Option<PathBuf>,
     /// The table, with those of the file.
     #[serde(skip, default = "Hardware::built_in")]

@@ -34,7 +34,6 @@ pub(super) fn run_text(
     let usd = significant(*usd);
     let mut text = format!("# Written by `moso plan --budget`: ${usd}, {days:.2} days, predicted loss {loss:.3}.\n\n");
     push_lines(&mut text, &without_sections(&lines[first..stages]));
-    text.push('\n');
     proposal.stages.iter().for_each(|stage| write_stage(&mut text, stage, mix));
     let name = proposal.stages[proposal.stages.len() - 1].name.as_str();
     let title = format!("title = \"A model of {name} for ${usd}\"");
@@ -51,7 +50,6 @@ pub(super) fn run_text(
         line => (*line).to_owned(),
     };
     push_lines(&mut text, &rest.iter().map(of_this_run).collect::<Vec<_>>());
-    text.push('\n');
     write_plan(&mut text, resources, hardware);
     let dropped = OF_OTHER_MODELS.into_iter().filter(|section| lines.iter().any(|line| line.starts_with(section)));
     Ok((text, dropped.collect()))
