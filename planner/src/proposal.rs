@@ -153,10 +153,12 @@ pub enum ProposalError {
     #[error("no model fits: it isn't the budget, it is memory")]
     Memory(#[source] LayoutError),
     /// Not a number of money.
-    #[error("a budget of {0} USD cannot be planned with; it must be above 0 and at most {BUDGET_MOST:e}")]
+    #[error("a budget of {0:?} USD cannot be planned with; it must be above 0 and at most {BUDGET_MOST:e}")]
     BudgetRange(f64),
     /// Not a price.
-    #[error("{0} USD for an hour of one device cannot be planned with; it must be from {PRICE_LEAST} to {PRICE_MOST}")]
+    #[error(
+        "{0:?} USD for an hour of one device cannot be planned with; it must be from {PRICE_LEAST:?} to {PRICE_MOST}"
+    )]
     Price(f64),
 }
 

@@ -348,7 +348,7 @@ fn what_is_wrong_with_a_question_is_told() {
         propose(&question(resources, budget, n_tokens)).unwrap_err().to_string()
     };
     for (price, expected) in
-        [(0.0, "0 USD for an hour"), (-1.0, "-1 USD for an hour"), (1e-300, "for an hour of one device")]
+        [(0.0, "0.0 USD for an hour"), (-1.0, "-1.0 USD for an hour"), (1e-300, "for an hour of one device")]
     {
         let error = said(&Resources { usd_per_device_hour: price, ..h100.clone() }, 1000.0, 1_000_000_000);
         assert!(error.contains(expected) && !error.contains("budget"), "{error}");
