@@ -135,16 +135,16 @@ pub(crate) struct PlanArguments {
     #[arg(long, value_name = "NAME")]
     pub(crate) gpu: Option<String>,
     /// How many; with another number than the run file's, every stage takes the layout that is fastest there
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=planner::DEVICES_MOST))]
     pub(crate) gpus: Option<u64>,
-    /// Money for an hour of one
-    #[arg(long, value_name = "USD")]
+    /// Money for an hour of one; must be said of another device than the run file's
+    #[arg(long, value_name = "USD", allow_negative_numbers = true)]
     pub(crate) gpu_hour: Option<f64>,
-    /// A folder of this run: speeds and availability as they were measured there
+    /// A folder of this run: speeds and availability as they were measured there, on the device of the run file
     #[arg(long, value_name = "DIR", conflicts_with = "budget")]
     pub(crate) measured: Option<PathBuf>,
     /// Propose growth schedules that cost no more
-    #[arg(long, value_name = "USD", requires = "tokens")]
+    #[arg(long, value_name = "USD", requires = "tokens", allow_negative_numbers = true)]
     pub(crate) budget: Option<f64>,
     /// Tokens of the proposed runs, such as 311B
     #[arg(long, value_name = "N", requires = "budget", value_parser = count)]
@@ -152,6 +152,9 @@ pub(crate) struct PlanArguments {
     /// Write the best proposal as a run file
     #[arg(long, value_name = "FILE", requires = "budget")]
     pub(crate) out: Option<PathBuf>,
+    /// Write it over a file that is there
+    #[arg(long, requires = "out")]
+    pub(crate) force: bool,
 }
 
 fn count(written: &str) -> Result<u64, String> {

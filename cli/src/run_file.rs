@@ -198,7 +198,8 @@ impl Run {
             toml::from_str(text).map_err(|error| anyhow!("{}: {error}", path.display())).map_err(Failure::run_file)?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let folder = path.parent().unwrap_or(Path::new(""));
-        Self::check(raw, name, folder).with_context(|| path.display().to_string()).map_err(Failure::run_file)
+        let run = Self::check(raw, name, folder).and_then(|run| crate::plan::checked(run, folder));
+        run.with_context(|| path.display().to_string()).map_err(Failure::run_file)
     }
 
     fn check(raw: RawRun, name: String, folder: &Path) -> anyhow::Result<Self> {
@@ -465,6 +466,10 @@ fn stage_request(raw: RawStage, (context, vocabulary): (u64, u64), first: Option
 fn whole_shape(raw: RawShape, (vocabulary, context): (u64, u64), first: Option<u64>) -> anyhow::Result<Shape> {
     let RawShape { layers, hidden, heads, head_size, ffn } = raw;
     anyhow::ensure!(heads > 0, "heads must be at least 1");
+    // Before anything is multiplied, or divided in search of what would fit.
+    [("layers", layers), ("hidden", hidden), ("heads", heads), ("ffn", ffn), ("context", context)]
+        .into_iter()
+        .try_for_each(|(what, size)| planner::check_size(what, size))?;
     let head_size = match (head_size, first) {
         (Some(head_size), _) => head_size,
         (None, Some(first)) if !hidden.is_multiple_of(first) => {

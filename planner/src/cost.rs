@@ -5,12 +5,15 @@ use serde::{Deserialize, Serialize};
 use crate::shape::Shape;
 
 /// Training FLOPs by the formula of Narayanan et al. (arXiv 2104.04473), which the paper's table uses:
-/// `k T l h^2 (1 + s/(6h) + V/(16 l h))`, with k = 72 without and 96 with full activation recomputation.
+/// `k T l h^2 (1 + s/(6h) + V/(16 l h))`, with k = 72 without and 96 with full activation recomputation. That form is for feed-forward layers
+/// of 4h and heads that are h wide together. With f and a for these two widths it is `k/12 T (l (4ha + 2hf + 2sa) + 3/4 h V)`, which is
+/// what is computed here: a wider layer costs more whichever speed it is held against.
 pub fn formula_flops(k: u64, n_tokens: u64, shape: &Shape) -> f64 {
-    let (layers, hidden) = (shape.layers as f64, shape.hidden as f64);
-    let (context, vocabulary) = (shape.context as f64, shape.vocabulary as f64);
-    let extra = 1.0 + context / (6.0 * hidden) + vocabulary / (16.0 * layers * hidden);
-    k as f64 * n_tokens as f64 * layers * hidden * hidden * extra
+    let [layers, hidden, ffn, context, vocabulary] =
+        [shape.layers, shape.hidden, shape.ffn, shape.context, shape.vocabulary].map(|size| size as f64);
+    let attention = shape.attention() as f64;
+    let blocks = layers * (4.0 * hidden * attention + 2.0 * hidden * ffn + 2.0 * context * attention);
+    k as f64 / 12.0 * n_tokens as f64 * (blocks + 0.75 * hidden * vocabulary)
 }
 
 /// What an hour of the machine costs.

@@ -11,9 +11,10 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::cost::formula_flops;
-use crate::hardware::{Device, DeviceKind};
+use crate::hardware::Device;
 use crate::layout::{Layout, LayoutError, LayoutForecast, Machine, forecast_layout, layouts, usable_gib};
-use crate::memory::{Memory, Place, Process, of_layout, of_process};
+use crate::limits::DEVICES_MOST;
+use crate::memory::{Beginning, Memory, of_stage};
 use crate::shape::{Precision, Recompute, Shape};
 use crate::stage::{RunPlan, StagePlan};
 
@@ -22,6 +23,12 @@ const CHECKPOINT_BYTES: f64 = 12.0;
 
 /// Bytes of a token in packed rows.
 const TOKEN_BYTES: f64 = 4.0;
+
+/// Money for an hour of one device at most.
+pub(crate) const PRICE_MOST: f64 = 1_000_000.0;
+
+/// Numbers of devices that are tried on either side of one that cannot be shared.
+const DEVICES_TRIED: u64 = 4096;
 
 /// Layouts that are told, of those that fit.
 const LAYOUTS_TOLD: usize = 3;
@@ -77,6 +84,18 @@ pub enum SpeedSource {
     Measured,
     /// The communication model.
     Modelled,
+}
+
+/// Where the share of the wall clock that computes comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AvailabilitySource {
+    /// The run file.
+    Stated,
+    /// A run's log.
+    Measured,
+    /// The table of hardware, for want of anything better.
+    Assumed,
 }
 
 /// What adds up over stages; memory is the largest.
@@ -154,6 +173,8 @@ pub struct StageForecast {
     pub speed: SpeedSource,
     /// Share of the wall clock that computes.
     pub availability: f64,
+    /// Where that comes from.
+    pub availability_source: AvailabilitySource,
     /// Memory of the fullest device, bytes.
     pub memory: Memory,
     /// Whether that fits.
@@ -166,9 +187,9 @@ pub struct StageForecast {
     pub checkpoint_write_seconds: f64,
     /// What all loaders together read in a second that computes.
     pub loader_bytes_per_s: f64,
-    /// Layouts that fit, with any micro-batch.
+    /// Layouts that fit, each with the micro-batch that is fastest in it.
     pub n_layouts: usize,
-    /// The fastest of them by the communication model.
+    /// The fastest of them by the communication model; of one device the only one there is.
     pub fastest: Vec<LayoutForecast>,
     /// What as many tokens take in the last stage's model and layout.
     pub from_scratch: Amounts,
@@ -181,6 +202,8 @@ pub struct Forecast {
     pub gpu: String,
     /// How many of them.
     pub gpus: u64,
+    /// Money for an hour of one.
+    pub usd_per_gpu_hour: f64,
     /// Every stage.
     pub stages: Vec<StageForecast>,
     /// All stages.
@@ -205,6 +228,34 @@ pub enum ForecastError {
         /// All stages.
         known: String,
     },
+    /// Faster than the device can be.
+    #[error(
+        "[plan] stage.{stage}.tflops is {tflops}; the peak of {device} is {peak} TFLOP/s. A device of your own goes into a file that [plan] \
+         hardware, or --hardware, names"
+    )]
+    AbovePeak {
+        /// The stage.
+        stage: String,
+        /// What is stated, TFLOP/s.
+        tflops: f64,
+        /// The device.
+        device: String,
+        /// What it can reach.
+        peak: f64,
+    },
+    /// No layout of so many devices will do for every stage.
+    #[error("{n_devices} x {device} cannot be shared by all stages; {nearest}")]
+    Devices {
+        /// How many.
+        n_devices: u64,
+        /// The device.
+        device: String,
+        /// Numbers of devices that can.
+        nearest: String,
+        /// The first stage that cannot be laid out.
+        #[source]
+        why: LayoutError,
+    },
     /// A number that nothing can have.
     #[error("[plan] {field} is {value}; it must be {expected}")]
     Number {
@@ -223,57 +274,115 @@ pub enum ForecastError {
 /// Where there are not as many layouts as stages.
 pub fn forecast(run: &RunPlan, layouts: &[Layout], resources: &Resources) -> Result<Forecast, ForecastError> {
     assert_eq!(run.stages.len(), layouts.len(), "a layout for every stage");
-    check_resources(run, resources)?;
+    resources.check(run)?;
     let (Some(last), Some(&last_layout)) = (run.stages.last(), layouts.last()) else {
         unreachable!("a run has at least one stage")
     };
     let at_last = Rate::of(last, last_layout, resources)?;
+    // From scratch nothing grows, whatever the last stage does.
+    let scratch_memory = of_stage(&last.shape, last.batch, &last_layout, Beginning::PLAIN, &machine(resources)).gib();
     let mut stages = Vec::new();
     for (stage, &layout) in run.stages.iter().zip(layouts) {
-        stages.push(forecast_stage(stage, layout, (last, &at_last), resources)?);
+        stages.push(forecast_stage(stage, layout, (&last.shape, &at_last, scratch_memory), resources)?);
     }
     let sum = |of: fn(&StageForecast) -> &Amounts| {
         stages.iter().map(of).copied().reduce(|sum, next| sum.and(&next)).expect("a run has at least one stage")
     };
     let total = sum(|stage| &stage.amounts);
-    let from_scratch = Amounts {
-        memory_gib_per_gpu: stages[stages.len() - 1].amounts.memory_gib_per_gpu,
-        ..sum(|stage| &stage.from_scratch)
-    };
+    let from_scratch = sum(|stage| &stage.from_scratch);
     let saving = 1.0 - total.days / from_scratch.days;
-    Ok(Forecast { gpu: resources.device.name.clone(), gpus: resources.n_devices, stages, total, from_scratch, saving })
+    let Resources { device, n_devices, usd_per_device_hour, .. } = resources;
+    let (gpu, gpus, usd_per_gpu_hour) = (device.name.clone(), *n_devices, *usd_per_device_hour);
+    Ok(Forecast { gpu, gpus, usd_per_gpu_hour, stages, total, from_scratch, saving })
 }
 
-fn check_resources(run: &RunPlan, resources: &Resources) -> Result<(), ForecastError> {
-    let known = || run.stages.iter().map(|stage| &stage.name[..]).collect::<Vec<_>>().join(", ");
-    let wrong = |field: String, value, expected| Err(ForecastError::Number { field, value, expected });
-    for (name, speed) in &resources.speeds {
-        if !run.stages.iter().any(|stage| stage.name == *name) {
-            return Err(ForecastError::Stage { name: name.clone(), known: known() });
+impl Resources {
+    /// Checks all numbers, and that every stage of which something is known is one of the run.
+    pub fn check(&self, run: &RunPlan) -> Result<(), ForecastError> {
+        let known = || run.stages.iter().map(|stage| &stage.name[..]).collect::<Vec<_>>().join(", ");
+        for (name, speed) in &self.speeds {
+            if !run.stages.iter().any(|stage| stage.name == *name) {
+                return Err(ForecastError::Stage { name: name.clone(), known: known() });
+            }
+            self.check_speed(name, *speed)?;
         }
-        if let Some(Speed::Formula(flops) | Speed::Exact(flops)) = speed.speed
+        let ranges = [
+            ("gpus", self.n_devices as f64, 1.0, DEVICES_MOST as f64, "from 1 to 1000000"),
+            ("usd_per_gpu_hour", self.usd_per_device_hour, 0.0, PRICE_MOST, "from 0 to 1000000"),
+            ("kg_co2e_per_kwh", self.kg_co2e_per_kwh.unwrap_or(0.0), 0.0, 100.0, "from 0 to 100"),
+            ("power_usage_effectiveness", self.power_usage_effectiveness, 1.0, 100.0, "from 1 to 100"),
+        ];
+        for (field, value, least, most, expected) in ranges {
+            if !(least..=most).contains(&value) {
+                return Err(ForecastError::Number { field: field.to_owned(), value, expected });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_speed(&self, name: &str, known: StageSpeed) -> Result<(), ForecastError> {
+        let wrong = |field: &str, value, expected| {
+            Err(ForecastError::Number { field: format!("stage.{name}.{field}"), value, expected })
+        };
+        if let Some(Speed::Formula(flops) | Speed::Exact(flops)) = known.speed
             && !(flops > 0.0 && flops.is_finite())
         {
-            return wrong(format!("stage.{name}.tflops"), flops / 1e12, "above 0");
+            return wrong("tflops", flops / 1e12, "above 0");
         }
-        if let Some(availability) = speed.availability
-            && !(availability > 0.0 && availability <= 1.0)
+        // A measured speed is what it is: another processor than the table's may be faster.
+        let peak = self.device.peak_flops(self.precision);
+        if let Some(Speed::Formula(flops)) = known.speed
+            && flops > peak
         {
-            return wrong(format!("stage.{name}.availability"), availability, "above 0 and at most 1");
+            let (stage, device) = (name.to_owned(), self.device.name.clone());
+            return Err(ForecastError::AbovePeak { stage, tflops: flops / 1e12, device, peak: peak / 1e12 });
+        }
+        match known.availability {
+            Some(share) if !(share > 0.0 && share <= 1.0) => wrong("availability", share, "above 0 and at most 1"),
+            _ => Ok(()),
         }
     }
-    let at_least = [
-        ("gpus", resources.n_devices as f64, 1.0, "at least 1"),
-        ("usd_per_gpu_hour", resources.usd_per_device_hour, 0.0, "at least 0"),
-        ("kg_co2e_per_kwh", resources.kg_co2e_per_kwh.unwrap_or(0.0), 0.0, "at least 0"),
-        ("power_usage_effectiveness", resources.power_usage_effectiveness, 1.0, "at least 1"),
-    ];
-    for (field, value, least, expected) in at_least {
-        if !(value >= least && value.is_finite()) {
-            return wrong(field.to_owned(), value, expected);
-        }
+}
+
+/// The run with every stage in its fastest layout, and those layouts.
+pub fn fastest_layouts(run: &RunPlan, resources: &Resources) -> Result<(RunPlan, Vec<Layout>), ForecastError> {
+    let (mut plan, mut found) = (run.clone(), Vec::new());
+    for stage in &mut plan.stages {
+        let best = match layouts(&stage.name, &stage.shape, stage.batch.rows, Beginning::of(stage), &machine(resources))
+        {
+            Ok(all) => all[0],
+            Err(why) => {
+                let (n_devices, device) = (resources.n_devices, resources.device.name.clone());
+                return Err(ForecastError::Devices {
+                    n_devices,
+                    device,
+                    nearest: nearest_devices(run, resources),
+                    why,
+                });
+            }
+        };
+        stage.batch.micro_rows = best.micro_rows;
+        found.push(best.layout);
     }
-    Ok(())
+    Ok((plan, found))
+}
+
+/// The nearest numbers of devices, below and above, that every stage has a layout for.
+fn nearest_devices(run: &RunPlan, resources: &Resources) -> String {
+    let can = |n_devices: &u64| {
+        let machine = Machine { n_devices: *n_devices, ..machine(resources) };
+        run.stages
+            .iter()
+            .all(|stage| layouts(&stage.name, &stage.shape, stage.batch.rows, Beginning::of(stage), &machine).is_ok())
+    };
+    let n = resources.n_devices;
+    let below = (n.saturating_sub(DEVICES_TRIED).max(1)..n).rev().find(can);
+    let above = (n + 1..n + DEVICES_TRIED).find(can);
+    match (below, above) {
+        (Some(below), Some(above)) => format!("{below} and {above} devices can"),
+        (Some(only), None) | (None, Some(only)) => format!("{only} devices can"),
+        (None, None) => format!("no number of devices within {DEVICES_TRIED} of it can"),
+    }
 }
 
 /// How fast a stage is, on all devices.
@@ -281,6 +390,7 @@ struct Rate {
     speed: Speed,
     source: SpeedSource,
     availability: f64,
+    availability_source: AvailabilitySource,
 }
 
 impl Rate {
@@ -298,12 +408,17 @@ impl Rate {
             Some(speed @ Speed::Formula(_)) => (speed, SpeedSource::Stated),
             Some(speed @ Speed::Exact(_)) => (speed, SpeedSource::Measured),
             None => {
-                let modelled = forecast_layout(&stage.shape, stage.batch, layout, &machine(resources));
+                let beginning = Beginning::of(stage);
+                let modelled = forecast_layout(&stage.shape, stage.batch, layout, beginning, &machine(resources));
                 (Speed::Exact(modelled.flops_per_s), SpeedSource::Modelled)
             }
         };
-        let availability = known.availability.unwrap_or(resources.device.availability);
-        Ok(Self { speed, source, availability })
+        let (availability, availability_source) = match (known.availability, source) {
+            (Some(share), SpeedSource::Measured) => (share, AvailabilitySource::Measured),
+            (Some(share), _) => (share, AvailabilitySource::Stated),
+            (None, _) => (resources.device.availability, AvailabilitySource::Assumed),
+        };
+        Ok(Self { speed, source, availability, availability_source })
     }
 
     /// Seconds that all devices compute to train `shape` on so many tokens.
@@ -328,16 +443,15 @@ fn machine(resources: &Resources) -> Machine<'_> {
 fn forecast_stage(
     stage: &StagePlan,
     layout: Layout,
-    (last, at_last): (&StagePlan, &Rate),
+    (last, at_last, scratch_memory): (&Shape, &Rate, f64),
     resources: &Resources,
 ) -> Result<StageForecast, ForecastError> {
     let Resources { device, n_devices, precision, .. } = resources;
     let rate = Rate::of(stage, layout, resources)?;
-    let memory = stage_memory(stage, &layout, resources);
+    let memory = of_stage(&stage.shape, stage.batch, &layout, Beginning::of(stage), &machine(resources));
     let counts = (stage.n_tokens(), stage.n_steps);
     let amounts = amounts(&stage.shape, counts, &rate, memory.gib(), resources);
-    let scratch_memory = stage_memory(last, &layout, resources).gib();
-    let from_scratch = self::amounts(&last.shape, counts, at_last, scratch_memory, resources);
+    let from_scratch = self::amounts(last, counts, at_last, scratch_memory, resources);
     let checkpoint_bytes = CHECKPOINT_BYTES * stage.shape.n_parameters() as f64;
     let n_nodes = n_devices.div_ceil(device.node.devices) as f64;
     let (n_layouts, fastest) = told_layouts(stage, layout, resources)?;
@@ -350,6 +464,7 @@ fn forecast_stage(
         share_of_peak: rate.flops_per_s() / device.peak_flops(*precision),
         speed: rate.source,
         availability: rate.availability,
+        availability_source: rate.availability_source,
         memory,
         fits: memory.gib() <= usable_gib(device),
         checkpoint_bytes,
@@ -395,26 +510,6 @@ fn amounts(
     }
 }
 
-fn stage_memory(stage: &StagePlan, layout: &Layout, resources: &Resources) -> Memory {
-    let Resources { device, precision, recompute, .. } = resources;
-    if *layout != Layout::ONE {
-        return of_layout(&stage.shape, stage.batch, layout, *precision, *recompute);
-    }
-    let place = match device.kind {
-        DeviceKind::Cpu => Place::Cpu { n_threads: device.threads },
-        DeviceKind::Gpu => Place::Gpu,
-    };
-    let process = Process {
-        place,
-        precision: *precision,
-        recompute: *recompute,
-        grows: stage.growth.is_some(),
-        has_masks: stage.n_ramp_steps > 0,
-        has_checkpoints: true,
-    };
-    of_process(&stage.shape, stage.batch, &process)
-}
-
 /// How many layouts fit, and the fastest. One device has nothing to choose.
 fn told_layouts(
     stage: &StagePlan,
@@ -422,9 +517,11 @@ fn told_layouts(
     resources: &Resources,
 ) -> Result<(usize, Vec<LayoutForecast>), ForecastError> {
     if resources.n_devices == 1 {
-        return Ok((1, vec![forecast_layout(&stage.shape, stage.batch, layout, &machine(resources))]));
+        let only = forecast_layout(&stage.shape, stage.batch, layout, Beginning::of(stage), &machine(resources));
+        let fits = only.memory_gib <= usable_gib(&resources.device);
+        return Ok((usize::from(fits), vec![only]));
     }
-    let mut all = layouts(&stage.name, &stage.shape, stage.batch.rows, &machine(resources))?;
+    let mut all = layouts(&stage.name, &stage.shape, stage.batch.rows, Beginning::of(stage), &machine(resources))?;
     let n_layouts = all.len();
     all.truncate(LAYOUTS_TOLD);
     Ok((n_layouts, all))

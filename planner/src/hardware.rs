@@ -9,6 +9,9 @@ use crate::shape::Precision;
 /// The table that comes with moso.
 const TABLE: &str = include_str!("hardware.toml");
 
+/// No number of a device is above it.
+const NUMBER_MOST: f64 = 1e9;
+
 /// One kind of GPU, or of processor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -131,10 +134,11 @@ impl Hardware {
         Self::parse(TABLE).expect("the built-in table is tested")
     }
 
-    /// The same with the devices of `text`, a table in the form of `hardware.toml`.
+    /// The same with the devices of `text`, a table in the form of `hardware.toml`. A device replaces the one of its name, upper and lower case
+    /// the same, as in [`Hardware::find`].
     pub fn extended(mut self, text: &str) -> Result<Self, HardwareError> {
         for device in Self::parse(text)?.device {
-            self.device.retain(|known| known.name != device.name);
+            self.device.retain(|known| !known.name.eq_ignore_ascii_case(&device.name));
             self.device.push(device);
         }
         Ok(self)
@@ -184,8 +188,8 @@ fn check_device(device: &Device) -> Result<(), HardwareError> {
         ("node.storage_gb_per_s", node.storage_gb_per_s),
     ];
     for (field, value) in above_zero {
-        if !(value > 0.0 && value.is_finite()) {
-            return wrong(field, value, "above 0");
+        if !(value > 0.0 && value <= NUMBER_MOST) {
+            return wrong(field, value, "above 0 and at most 1e9");
         }
     }
     for (field, value) in [("compute_share", *compute_share), ("availability", *availability)] {

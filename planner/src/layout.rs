@@ -6,6 +6,7 @@
 //! twice), and what goes to the next part and back. Then gradients are summed among `data` replicas, and new weights handed out. Nothing of
 //! this is taken to overlap. docs/planning.md holds the model against published runs.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -13,8 +14,8 @@ use thiserror::Error;
 
 use crate::counts::computed_flops_per_token;
 use crate::hardware::Device;
-use crate::memory::{USABLE, of_layout};
-use crate::names::nearest_divisors;
+use crate::memory::{Beginning, USABLE, of_stage};
+use crate::names::{divisors, nearest_divisors};
 use crate::shape::{Precision, Recompute, Shape};
 use crate::stage::Batch;
 
@@ -71,6 +72,25 @@ pub enum LayoutError {
         expected: u64,
         /// What would do.
         nearest: String,
+    },
+    /// Nothing divides.
+    #[error(
+        "stage {stage}: no layout of {n_devices} devices shares its {heads} heads, {ffn} feed-forward units, {layers} layers and {n_rows} rows \
+         evenly"
+    )]
+    NoSplit {
+        /// The stage.
+        stage: String,
+        /// Devices.
+        n_devices: u64,
+        /// Its heads.
+        heads: u64,
+        /// Its feed-forward units.
+        ffn: u64,
+        /// Its blocks.
+        layers: u64,
+        /// Rows of its steps.
+        n_rows: u64,
     },
     /// No layout fits into memory.
     #[error(
@@ -153,8 +173,14 @@ pub struct LayoutForecast {
     pub memory_gib: f64,
 }
 
-/// Time and memory of a step in one layout.
-pub fn forecast_layout(shape: &Shape, batch: Batch, layout: Layout, machine: &Machine<'_>) -> LayoutForecast {
+/// Time of a step in one layout, and memory of the stage.
+pub fn forecast_layout(
+    shape: &Shape,
+    batch: Batch,
+    layout: Layout,
+    beginning: Beginning,
+    machine: &Machine<'_>,
+) -> LayoutForecast {
     let Machine { device, precision, recompute, .. } = *machine;
     let (tensor, pipeline, data) = (layout.tensor as f64, layout.pipeline as f64, layout.data as f64);
     let link = device.link_gb_per_s * 1e9;
@@ -186,16 +212,17 @@ pub fn forecast_layout(shape: &Shape, batch: Batch, layout: Layout, machine: &Ma
         pipeline_share: (pipeline - 1.0) * micro_batch / step_seconds,
         communication_share: (n_micro_batches * (reductions + hops) + replicas) / step_seconds,
         flops_per_s: step_flops / step_seconds / layout.n_devices() as f64,
-        memory_gib: of_layout(shape, batch, &layout, precision, recompute).gib(),
+        memory_gib: of_stage(shape, batch, &layout, beginning, machine).gib(),
     }
 }
 
-/// All layouts of a stage over all devices that fit into their memory, the fastest first. Devices of one node share blocks; more than a node
-/// never do.
+/// All layouts of a stage over all devices that fit into their memory, the fastest first, each with the rows of a micro-batch that are fastest
+/// in it. Devices of one node share blocks; more than a node never do.
 pub fn layouts(
     stage: &str,
     shape: &Shape,
     n_rows: u64,
+    beginning: Beginning,
     machine: &Machine<'_>,
 ) -> Result<Vec<LayoutForecast>, LayoutError> {
     let mut found: Vec<LayoutForecast> = Vec::new();
@@ -203,12 +230,14 @@ pub fn layouts(
         for micro_rows in MICRO_ROWS.into_iter().filter(|micro_rows| n_rows.is_multiple_of(*micro_rows)) {
             let batch = Batch { rows: n_rows, micro_rows };
             if layout.check(stage, shape, batch).is_ok() {
-                found.push(forecast_layout(shape, batch, layout, machine));
+                found.push(forecast_layout(shape, batch, layout, beginning, machine));
             }
         }
     }
     let Some(smallest) = found.iter().copied().min_by(|a, b| a.memory_gib.total_cmp(&b.memory_gib)) else {
-        return Err(no_split(stage, shape, n_rows, machine));
+        let Shape { heads, ffn, layers, .. } = *shape;
+        let n_devices = machine.n_devices;
+        return Err(LayoutError::NoSplit { stage: stage.to_owned(), n_devices, heads, ffn, layers, n_rows });
     };
     let memory_gib = machine.device.memory_gib;
     found.retain(|layout| layout.memory_gib <= USABLE * memory_gib);
@@ -223,22 +252,16 @@ pub fn layouts(
         });
     }
     found.sort_by(|a, b| a.step_seconds.total_cmp(&b.step_seconds));
+    let mut told = BTreeSet::new();
+    found.retain(|LayoutForecast { layout, .. }| told.insert((layout.tensor, layout.pipeline)));
     Ok(found)
-}
-
-/// Why nothing divides: replicas over all devices are the simplest layout.
-fn no_split(stage: &str, shape: &Shape, n_rows: u64, machine: &Machine<'_>) -> LayoutError {
-    let layout = Layout { data: machine.n_devices, ..Layout::ONE };
-    let checked = layout.check(stage, shape, Batch { rows: n_rows, micro_rows: 1 });
-    checked.expect_err("it would have been found else")
 }
 
 /// All ways to write `n_devices` as tensor x pipeline x data with at most `node` devices for tensor.
 fn splits(n_devices: u64, node: u64) -> impl Iterator<Item = Layout> {
-    let divisors = move |n: u64| (1..=n).filter(move |divisor| n.is_multiple_of(*divisor));
-    divisors(n_devices).filter(move |tensor| *tensor <= node).flat_map(move |tensor| {
+    divisors(n_devices).into_iter().filter(move |tensor| *tensor <= node).flat_map(move |tensor| {
         let rest = n_devices / tensor;
-        divisors(rest).map(move |pipeline| Layout { tensor, pipeline, data: rest / pipeline })
+        divisors(rest).into_iter().map(move |pipeline| Layout { tensor, pipeline, data: rest / pipeline })
     })
 }
 

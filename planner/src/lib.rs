@@ -21,6 +21,7 @@ mod forecast;
 mod growth;
 mod hardware;
 mod layout;
+mod limits;
 mod loss;
 mod memory;
 mod names;
@@ -38,13 +39,15 @@ mod tests;
 pub use cost::{Cost, formula_flops};
 pub use counts::{Operation, TensorCount, computed_flops_per_token, operations, tensors};
 pub use forecast::{
-    Amounts, Forecast, ForecastError, Resources, Speed, SpeedSource, StageForecast, StageSpeed, forecast,
+    Amounts, AvailabilitySource, Forecast, ForecastError, Resources, Speed, SpeedSource, StageForecast, StageSpeed,
+    fastest_layouts, forecast,
 };
 pub use growth::{Depth, Growth, Moments, Width};
 pub use hardware::{Device, DeviceKind, Hardware, HardwareError, Node, Peak};
 pub use layout::{Layout, LayoutError, LayoutForecast, Machine, forecast_layout, layouts, usable_gib};
+pub use limits::{DEVICES_MOST, SizeError, check_size};
 pub use loss::{CHINCHILLA, LossLaw};
-pub use memory::{GIB, Memory, Place, Process, of_layout, of_process};
+pub use memory::{Beginning, GIB, Memory, Place, Process, of_process, of_stage};
 pub use names::nearest_divisors;
 pub use prediction::{Band, LawError, SizeLaw, SizedLoss, fit};
 pub use proposal::{Proposal, ProposalError, ProposedStage, Question, propose};

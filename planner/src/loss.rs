@@ -11,8 +11,6 @@
 
 use serde::Serialize;
 
-use crate::stage::StagePlan;
-
 /// The constants of a law of loss over parameters and tokens, in nats.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct LossLaw {
@@ -61,10 +59,5 @@ impl LossLaw {
             loss = self.loss(n_parameters, before + n_tokens);
         }
         loss
-    }
-
-    /// Loss at the end of a run.
-    pub fn of_run(&self, stages: &[StagePlan]) -> f64 {
-        self.of_stages(stages.iter().map(|stage| (stage.shape.n_parameters() as f64, stage.n_tokens() as f64)))
     }
 }

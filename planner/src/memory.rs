@@ -1,14 +1,16 @@
 //! Memory of one device by what it is for.
 //!
-//! Two trainers are described. `moso train` runs in one process ([`of_process`]): its parts are counted in the trainer's own code, and what
-//! they predict was held against runs (docs/planning.md). A layout over several devices is that of Megatron-LM ([`of_layout`]), with sequence
-//! parallelism, an attention that keeps no scores, and an optimizer whose state is shared among replicas; its parts are published formulas.
+//! Two trainers are described, and [`of_stage`] takes the one that a layout is for. `moso train` runs in one process ([`of_process`]): its parts
+//! are counted in the trainer's own code, and what they predict was held against runs (docs/planning.md). A layout over several devices is that
+//! of Megatron-LM, with sequence parallelism, an attention that keeps no scores, and an optimizer whose state is shared among replicas; its
+//! parts are published formulas, and models grow there between two stages.
 
 use serde::Serialize;
 
-use crate::layout::Layout;
+use crate::hardware::DeviceKind;
+use crate::layout::{Layout, Machine};
 use crate::shape::{Precision, Recompute, Shape};
-use crate::stage::Batch;
+use crate::stage::{Batch, StagePlan};
 
 /// Bytes in a GiB.
 pub const GIB: f64 = (1_u64 << 30) as f64;
@@ -66,6 +68,40 @@ impl Memory {
     }
 }
 
+/// How a stage begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beginning {
+    /// Whether with growth, which is looked at with all logits of a few rows before and after.
+    pub grows: bool,
+    /// Whether masks of growth rise in it: what is multiplied with is then another copy of the weights.
+    pub has_masks: bool,
+}
+
+impl Beginning {
+    /// With new weights, or those of the stage before as they are.
+    pub const PLAIN: Self = Self { grows: false, has_masks: false };
+    /// With growth behind masks.
+    pub const MASKED: Self = Self { grows: true, has_masks: true };
+
+    /// Of a stage of a run.
+    pub fn of(stage: &StagePlan) -> Self {
+        Self { grows: stage.growth.is_some(), has_masks: stage.n_ramp_steps > 0 }
+    }
+}
+
+/// Memory of the fullest device of a stage.
+pub fn of_stage(shape: &Shape, batch: Batch, layout: &Layout, beginning: Beginning, machine: &Machine<'_>) -> Memory {
+    let Machine { device, precision, recompute, .. } = *machine;
+    if *layout != Layout::ONE {
+        return of_layout(shape, batch, layout, machine);
+    }
+    let place = match device.kind {
+        DeviceKind::Cpu => Place::Cpu { n_threads: device.threads },
+        DeviceKind::Gpu => Place::Gpu,
+    };
+    of_process(shape, batch, &Process { place, precision, recompute, beginning, has_checkpoints: true })
+}
+
 /// Where `moso train` computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -87,10 +123,8 @@ pub struct Process {
     pub precision: Precision,
     /// What is computed twice.
     pub recompute: Recompute,
-    /// Whether the stage begins with growth, which is looked at with all logits of a few rows before and after.
-    pub grows: bool,
-    /// Whether masks of growth rise in it: what is multiplied with is then another copy of the weights.
-    pub has_masks: bool,
+    /// How the stage begins.
+    pub beginning: Beginning,
     /// Whether checkpoints are written.
     pub has_checkpoints: bool,
 }
@@ -98,7 +132,7 @@ pub struct Process {
 /// Memory of `moso train` at its highest (`trainer/src/{gradients,model,run,saving}.rs`): within a step, or where it looks at a growth.
 pub fn of_process(shape: &Shape, batch: Batch, process: &Process) -> Memory {
     let (step, growth) = (of_step(shape, batch, process), of_growth(shape, process));
-    if process.grows && growth.total() > step.total() { growth } else { step }
+    if process.beginning.grows && growth.total() > step.total() { growth } else { step }
 }
 
 fn of_step(shape: &Shape, batch: Batch, process: &Process) -> Memory {
@@ -145,7 +179,7 @@ fn of_state(shape: &Shape, process: &Process) -> Memory {
     let n_matrices = embedding + shape.layers * (4 * shape.hidden * attention + 2 * shape.hidden * shape.ffn);
     // In bfloat16 all matrices are copied. In float32 only queries, keys and values are, since they lie side by side there; with masks
     // everything is but the embedding.
-    let copies = match (process.precision, process.has_masks) {
+    let copies = match (process.precision, process.beginning.has_masks) {
         (Precision::Bfloat16, _) => 2 * n_matrices,
         (Precision::Float32, false) => 4 * n_joined,
         (Precision::Float32, true) => 4 * (shape.n_parameters() - embedding),
@@ -201,7 +235,8 @@ fn backward_bytes(shape: &Shape, process: &Process) -> f64 {
 /// block, shared by `tensor` (Korthikanti et al., arXiv 2205.05198, equation 4 without the scores); with blocks computed twice 2, and those of
 /// one block. The first of `pipeline` parts holds those of as many micro-batches (one forward, one backward: Narayanan et al., arXiv 2104.04473,
 /// section 2.2); the last one has the logits, in float32.
-pub fn of_layout(shape: &Shape, batch: Batch, layout: &Layout, precision: Precision, recompute: Recompute) -> Memory {
+fn of_layout(shape: &Shape, batch: Batch, layout: &Layout, machine: &Machine<'_>) -> Memory {
+    let Machine { device, precision, recompute, .. } = *machine;
     let Shape { layers, hidden, vocabulary, context, .. } = *shape;
     let Layout { tensor, pipeline, data } = *layout;
     let (tensor, n_layers) = (tensor as f64, layers.div_ceil(pipeline) as f64);
@@ -226,7 +261,7 @@ pub fn of_layout(shape: &Shape, batch: Batch, layout: &Layout, precision: Precis
         gradients: 4.0 * n_parameters,
         optimizer: optimizer * n_parameters / data as f64,
         activations: kept(pipeline),
-        libraries: RANK_BYTES,
+        libraries: if device.kind == DeviceKind::Cpu { PROCESS_BYTES } else { RANK_BYTES },
         ..Memory::default()
     };
     // With their gradient, in the kind of products.

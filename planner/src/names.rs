@@ -25,6 +25,15 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
+/// All divisors of `size`, from 1 on.
+pub(crate) fn divisors(size: u64) -> Vec<u64> {
+    let mut small: Vec<u64> = (1..=size.isqrt()).filter(|divisor| size.is_multiple_of(*divisor)).collect();
+    let large: Vec<u64> =
+        small.iter().rev().map(|divisor| size / divisor).filter(|large| large * large > size).collect();
+    small.extend(large);
+    small
+}
+
 /// Divisors of `size` on either side of `wanted`, in words.
 pub fn nearest_divisors(size: u64, wanted: u64) -> String {
     let divides = |n: &u64| size.is_multiple_of(*n);

@@ -2,16 +2,19 @@
 //!
 //! Shapes come from one family: `layers` = `heads`, heads 128 wide, feed-forward four times the width. That is the aspect of the paper's last
 //! model (80 layers of 80 heads), near what Kaplan et al. (arXiv 2001.08361, section 3.2) found flat. Every schedule of one to three rising shapes and
-//! every share of the tokens on a grid is looked at. What a shape costs follows from its fastest layout.
+//! every share of the tokens on a grid is looked at. What a shape costs follows from its fastest layout that fits, where it grows with the memory
+//! that growing takes.
 
 use std::collections::BTreeSet;
 
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::forecast::Resources;
-use crate::layout::{Layout, LayoutForecast, Machine, layouts};
+use crate::forecast::{PRICE_MOST, Resources};
+use crate::layout::{LayoutError, LayoutForecast, Machine, layouts};
+use crate::limits::{ROWS_MOST, TOKENS_MOST};
 use crate::loss::LossLaw;
+use crate::memory::Beginning;
 use crate::shape::Shape;
 
 /// Width of a head (FLM-101B, and its search's proxy).
@@ -38,6 +41,15 @@ const RAMP_SHARE: f64 = 0.1;
 
 /// Steps of warm-up of the first stage and of the others (FLM-101B: 4,608,000 and 230,400 samples of 2,304 a step).
 const WARMUP_STEPS: [u64; 2] = [2000, 100];
+
+/// The largest budget: more than there is.
+const BUDGET_MOST: f64 = 1e15;
+
+/// Budgets that are tried to find one that is enough.
+const BUDGETS_TRIED: usize = 20;
+
+/// The smallest price of an hour.
+const PRICE_LEAST: f64 = 1e-6;
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -106,20 +118,20 @@ pub struct Proposal {
 pub enum ProposalError {
     /// Even the cheapest schedule costs more.
     #[error(
-        "{budget_usd:.2} USD is too little for any schedule: the smallest model, {n_parameters} parameters, costs {needed_usd:.2} USD on {n_tokens} \
-         tokens, and that budget is enough for {affordable_tokens} tokens"
+        "{budget_usd} USD is too little for any schedule: {n_tokens} tokens need {needed_usd} USD at least, for a model of {n_parameters} \
+         parameters{instead}"
     )]
     Budget {
         /// Money.
         budget_usd: f64,
         /// Tokens asked for.
         n_tokens: u64,
-        /// Parameters of the smallest model.
+        /// Parameters of the cheapest model.
         n_parameters: u64,
-        /// What it costs.
-        needed_usd: f64,
-        /// Tokens that the budget is enough for.
-        affordable_tokens: u64,
+        /// A budget that is enough, to three digits.
+        needed_usd: String,
+        /// Where the budget is enough for fewer tokens, how many.
+        instead: String,
     },
     /// Fewer tokens than one batch in every part.
     #[error("{n_tokens} tokens are less than {PARTS} batches of {batch_tokens}; take at least {needed}")]
@@ -131,9 +143,23 @@ pub enum ProposalError {
         /// The least that works.
         needed: u64,
     },
+    /// More tokens than can be planned.
+    #[error("{n_tokens} tokens are more than can be planned; take at most {TOKENS_MOST}")]
+    ManyTokens {
+        /// Tokens asked for.
+        n_tokens: u64,
+    },
+    /// Not even the smallest model fits.
+    #[error("no model fits: it isn't the budget, it is memory")]
+    Memory(#[source] LayoutError),
     /// Not a number of money.
-    #[error("a budget of {0} USD buys nothing; it must be above 0, and so must the price of an hour")]
-    Nothing(f64),
+    #[error("a budget of {0:?} USD cannot be planned with; it must be above 0 and at most {BUDGET_MOST:e}")]
+    BudgetRange(f64),
+    /// Not a price.
+    #[error(
+        "{0:?} USD for an hour of one device cannot be planned with; it must be from {PRICE_LEAST:?} to {PRICE_MOST}"
+    )]
+    Price(f64),
 }
 
 /// A shape with its cost.
@@ -147,18 +173,17 @@ struct Candidate {
 
 /// The best schedules under the budget, lowest predicted loss first; one for every last model and number of stages.
 pub fn propose(question: &Question<'_>) -> Result<Vec<Proposal>, ProposalError> {
-    let Question { budget_usd, n_tokens, resources, .. } = *question;
-    if !(budget_usd > 0.0 && budget_usd.is_finite() && resources.usd_per_device_hour > 0.0) {
-        return Err(ProposalError::Nothing(budget_usd));
-    }
+    check(question)?;
+    let n_tokens = question.n_tokens;
     let rows = batch_rows(question);
     let batch_tokens = rows * question.context;
     if n_tokens < PARTS * batch_tokens {
         return Err(ProposalError::Tokens { n_tokens, batch_tokens, needed: PARTS * batch_tokens });
     }
-    let candidates = candidates(question, rows);
+    let first = candidates(question, rows, Beginning::PLAIN);
+    let grown = candidates(question, rows, Beginning::MASKED);
     let mut found: Vec<Priced> = Vec::new();
-    for shapes in rising(&candidates) {
+    for shapes in rising(&first, &grown) {
         let shares = shares(shapes.len() as u64, n_tokens / batch_tokens);
         let priced = shares.filter_map(|steps| price(question, &shapes, &steps, batch_tokens));
         if let Some(best) = priced.min_by(|a, b| a.0.total_cmp(&b.0)) {
@@ -166,13 +191,27 @@ pub fn propose(question: &Question<'_>) -> Result<Vec<Proposal>, ProposalError> 
         }
     }
     if found.is_empty() {
-        return Err(too_little(question, &candidates));
+        return Err(too_little(question, batch_tokens, &first));
     }
     found.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut told = BTreeSet::new();
     found.retain(|(_, stages)| told.insert((stages.len(), stages[stages.len() - 1].0.shape.layers)));
     found.truncate(PROPOSALS_MAX);
     Ok(found.into_iter().map(|(loss, stages)| proposal(question, rows, loss, &stages)).collect())
+}
+
+fn check(question: &Question<'_>) -> Result<(), ProposalError> {
+    let Question { budget_usd, n_tokens, resources, .. } = *question;
+    if !(budget_usd > 0.0 && budget_usd <= BUDGET_MOST) {
+        return Err(ProposalError::BudgetRange(budget_usd));
+    }
+    if !(PRICE_LEAST..=PRICE_MOST).contains(&resources.usd_per_device_hour) {
+        return Err(ProposalError::Price(resources.usd_per_device_hour));
+    }
+    if n_tokens > TOKENS_MOST {
+        return Err(ProposalError::ManyTokens { n_tokens });
+    }
+    Ok(())
 }
 
 /// Rows of a step: DeepSeek LLM's law for the compute-optimal batch, `0.2920 C^0.3271` tokens (arXiv 2401.02954, section 3.1), at the FLOPs that the
@@ -186,28 +225,38 @@ fn batch_rows(question: &Question<'_>) -> u64 {
     // A multiple of the devices divides in every layout of them, one of sixteen into every micro-batch that is tried.
     let multiple =
         (1..).map(|n| n * resources.n_devices).find(|n| n.is_multiple_of(16)).expect("the sixteenth at the latest");
-    ((rows / multiple as f64).round() as u64).max(1) * multiple
+    ((rows / multiple as f64).round() as u64).clamp(1, (ROWS_MOST / multiple).max(1)) * multiple
 }
 
-fn candidates(question: &Question<'_>, rows: u64) -> Vec<Candidate> {
-    let Resources { device, n_devices, precision, recompute, usd_per_device_hour, .. } = question.resources;
-    let machine = Machine { device, n_devices: *n_devices, precision: *precision, recompute: *recompute };
+/// The shapes that fit in some layout where a stage begins so.
+fn candidates(question: &Question<'_>, rows: u64, beginning: Beginning) -> Vec<Candidate> {
+    let Resources { device, n_devices, usd_per_device_hour, .. } = question.resources;
+    let machine = machine(question);
     let candidate = |heads: u64| {
-        let hidden = heads * HEAD_SIZE;
-        let (vocabulary, context) = (question.vocabulary, question.context);
-        let shape = Shape { layers: heads, hidden, heads, head_size: HEAD_SIZE, ffn: 4 * hidden, vocabulary, context };
+        let shape = shape_of(question, heads);
         // What doesn't fit, or divide, is no candidate.
-        let layout = layouts("", &shape, rows, &machine).ok()?.into_iter().next()?;
-        let seconds = layout.step_seconds / (rows * context) as f64 / device.availability;
+        let layout = layouts("", &shape, rows, beginning, &machine).ok()?.into_iter().next()?;
+        let seconds = layout.step_seconds / (rows * question.context) as f64 / device.availability;
         let usd = seconds / 3600.0 * *n_devices as f64 * usd_per_device_hour;
         Some(Candidate { shape, layout, usd_per_token: usd, seconds_per_token: seconds })
     };
     HEADS.into_iter().filter_map(candidate).collect()
 }
 
-/// All lists of one to three candidates, each larger than the one before.
-fn rising(candidates: &[Candidate]) -> Vec<Vec<Candidate>> {
-    let mut lists: Vec<Vec<Candidate>> = candidates.iter().map(|candidate| vec![*candidate]).collect();
+fn machine<'a>(question: &Question<'a>) -> Machine<'a> {
+    let Resources { device, n_devices, precision, recompute, .. } = question.resources;
+    Machine { device, n_devices: *n_devices, precision: *precision, recompute: *recompute }
+}
+
+fn shape_of(question: &Question<'_>, heads: u64) -> Shape {
+    let hidden = heads * HEAD_SIZE;
+    let (vocabulary, context) = (question.vocabulary, question.context);
+    Shape { layers: heads, hidden, heads, head_size: HEAD_SIZE, ffn: 4 * hidden, vocabulary, context }
+}
+
+/// All lists of one of `first` and up to two of `grown`, each larger than the one before.
+fn rising(first: &[Candidate], grown: &[Candidate]) -> Vec<Vec<Candidate>> {
+    let mut lists: Vec<Vec<Candidate>> = first.iter().map(|candidate| vec![*candidate]).collect();
     let mut longest = lists.clone();
     for _ in 1..3 {
         let grows = |list: &Vec<Candidate>, next: &Candidate| {
@@ -215,7 +264,7 @@ fn rising(candidates: &[Candidate]) -> Vec<Vec<Candidate>> {
             next.shape.n_parameters() as f64 >= GROWTH_MIN * before
         };
         let longer = |list: &Vec<Candidate>| {
-            let next = candidates.iter().filter(|next| grows(list, next));
+            let next = grown.iter().filter(|next| grows(list, next));
             next.map(|next| [&list[..], &[*next]].concat()).collect::<Vec<_>>()
         };
         longest = longest.iter().flat_map(longer).collect();
@@ -251,20 +300,53 @@ fn price(question: &Question<'_>, shapes: &[Candidate], steps: &[u64], batch_tok
     Some((loss, shapes.iter().copied().zip(steps.iter().copied()).collect()))
 }
 
-fn too_little(question: &Question<'_>, candidates: &[Candidate]) -> ProposalError {
-    let Some(cheapest) = candidates.iter().min_by(|a, b| a.usd_per_token.total_cmp(&b.usd_per_token)) else {
-        return ProposalError::Nothing(question.budget_usd);
+fn cheapest(candidates: &[Candidate]) -> Option<&Candidate> {
+    candidates.iter().min_by(|a, b| a.usd_per_token.total_cmp(&b.usd_per_token))
+}
+
+fn too_little(question: &Question<'_>, batch_tokens: u64, candidates: &[Candidate]) -> ProposalError {
+    let Some(cheapest) = cheapest(candidates) else {
+        let smallest = shape_of(question, HEADS[0]);
+        let found =
+            layouts(&name(&smallest), &smallest, batch_tokens / question.context, Beginning::PLAIN, &machine(question));
+        return ProposalError::Memory(found.expect_err("it would be a candidate else"));
     };
+    let affordable = (question.budget_usd / cheapest.usd_per_token) as u64 / batch_tokens * batch_tokens;
+    let is_enough = affordable >= PARTS * batch_tokens;
     ProposalError::Budget {
         budget_usd: question.budget_usd,
         n_tokens: question.n_tokens,
         n_parameters: cheapest.shape.n_parameters(),
-        needed_usd: cheapest.usd_per_token * question.n_tokens as f64,
-        affordable_tokens: (question.budget_usd / cheapest.usd_per_token) as u64,
+        needed_usd: needed_usd(question),
+        instead: if is_enough { format!("; it is enough for {affordable} tokens") } else { String::new() },
     }
 }
 
-/// Learning rates follow one cosine over the whole run: each stage begins where the one before ended ("approximately inherit", FLM-101B, section 2.3).
+/// A budget that is enough, rounded up to three digits. Another budget has another batch, and with it another price: so one is looked for that pays
+/// its own, and little more.
+fn needed_usd(question: &Question<'_>) -> String {
+    let mut asked = question.clone();
+    let mut enough = f64::INFINITY;
+    for _ in 0..BUDGETS_TRIED {
+        let candidates = candidates(&asked, batch_rows(&asked), Beginning::PLAIN);
+        let Some(cheapest) = cheapest(&candidates) else { break };
+        let costs = cheapest.usd_per_token * asked.n_tokens as f64;
+        if costs <= asked.budget_usd {
+            enough = enough.min(asked.budget_usd);
+        }
+        let unit = 10.0_f64.powf(costs.log10().floor() - 2.0);
+        asked.budget_usd = (costs / unit).ceil() * unit;
+        if asked.budget_usd >= enough {
+            break;
+        }
+    }
+    let needed = if enough.is_finite() { enough } else { asked.budget_usd };
+    let digits = (2.0 - needed.log10().floor()).clamp(0.0, 20.0) as usize;
+    format!("{needed:.digits$}")
+}
+
+/// Each stage begins at the learning rate at which the one before ended ("approximately inherit", FLM-101B, section 2.3): one cosine over the whole
+/// run says what that is. Between these rates, and behind its warm-up, each stage has half a cosine of its own.
 fn proposal(question: &Question<'_>, rows: u64, loss: f64, stages: &[(Candidate, u64)]) -> Proposal {
     let n_steps: u64 = stages.iter().map(|(_, steps)| steps).sum();
     let (peak, end) = question.learning_rates;
@@ -311,12 +393,5 @@ fn name(shape: &Shape) -> String {
         format!("{:.1}B", n / 1e9)
     } else {
         format!("{:.0}M", n / 1e6)
-    }
-}
-
-impl Proposal {
-    /// The layouts of its stages.
-    pub fn layouts(&self) -> Vec<Layout> {
-        self.stages.iter().map(|stage| stage.layout.layout).collect()
     }
 }

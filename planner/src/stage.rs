@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::growth::Growth;
+use crate::limits::{SizeError, check_size};
 use crate::schedule::{Curve, LearningRate};
 use crate::shape::{MuP, Shape};
 
@@ -166,6 +167,14 @@ pub enum PlanError {
         /// Which size.
         what: &'static str,
     },
+    /// A size that nothing has.
+    #[error("stage {stage}: {size}")]
+    Size {
+        /// The stage.
+        stage: String,
+        /// Which, and what it may be.
+        size: SizeError,
+    },
     /// The head size is odd or changes.
     #[error("stage {stage}: its heads are {head_size} wide; they must be {expected} wide")]
     HeadSize {
@@ -297,9 +306,8 @@ fn check_shape(request: &StageRequest, first: Shape) -> Result<(), PlanError> {
         ("batch rows", request.batch.rows),
         ("micro_rows", request.batch.micro_rows),
     ];
-    if let Some((what, _)) = sizes.into_iter().find(|(_, size)| *size == 0) {
-        return Err(PlanError::Zero { stage, what });
-    }
+    check_sizes(&sizes, &stage)?;
+    check_sizes(&[("tokens", request.tokens.max(1))], &stage)?;
     let head_size = shape.head_size;
     if head_size == 0 || head_size % 2 != 0 {
         return Err(PlanError::HeadSize { stage, head_size, expected: "an even number (rotary pairs)".to_owned() });
@@ -308,7 +316,7 @@ fn check_shape(request: &StageRequest, first: Shape) -> Result<(), PlanError> {
         let expected = format!("{} as in the first stage", first.head_size);
         return Err(PlanError::HeadSize { stage, head_size, expected });
     }
-    check_width(&shape, stage.clone())?;
+    check_width(&shape, &stage)?;
     if (shape.vocabulary, shape.context) != (first.vocabulary, first.context) {
         return Err(PlanError::Context { stage });
     }
@@ -318,19 +326,30 @@ fn check_shape(request: &StageRequest, first: Shape) -> Result<(), PlanError> {
 /// Whether `growth` can take a model from shape `old` to shape `new`.
 pub fn check_growth_step(growth: &Growth, old: &Shape, new: &Shape) -> Result<(), PlanError> {
     let stage = || "grown".to_owned();
-    let zero = [("layers", new.layers), ("hidden", new.hidden), ("heads", new.heads), ("ffn", new.ffn)];
-    if let Some((what, _)) = zero.into_iter().find(|(_, size)| *size == 0) {
-        return Err(PlanError::Zero { stage: stage(), what });
-    }
+    check_sizes(&[("layers", new.layers), ("hidden", new.hidden), ("heads", new.heads), ("ffn", new.ffn)], &stage())?;
     if let Some(axis) = new.shrinks_from(old) {
         return Err(PlanError::Shrinks { stage: stage(), axis });
     }
-    check_width(new, stage())?;
+    check_width(new, &stage())?;
     growth.objection(old, new).map_or(Ok(()), |what| Err(PlanError::Growth { stage: stage(), what }))
 }
 
-fn check_width(shape: &Shape, stage: String) -> Result<(), PlanError> {
-    let Shape { hidden, head_size, .. } = *shape;
+/// None is 0, none above what can be planned.
+fn check_sizes(sizes: &[(&'static str, u64)], stage: &str) -> Result<(), PlanError> {
+    for &(what, value) in sizes {
+        if value == 0 {
+            return Err(PlanError::Zero { stage: stage.to_owned(), what });
+        }
+        check_size(what, value).map_err(|size| PlanError::Size { stage: stage.to_owned(), size })?;
+    }
+    Ok(())
+}
+
+fn check_width(shape: &Shape, stage: &str) -> Result<(), PlanError> {
+    let Shape { hidden, heads, head_size, .. } = *shape;
+    check_sizes(&[("head_size", head_size)], stage)?;
+    check_sizes(&[("heads x head_size", heads * head_size)], stage)?;
+    let stage = stage.to_owned();
     if hidden.is_multiple_of(head_size) {
         return Ok(());
     }

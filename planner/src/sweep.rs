@@ -293,7 +293,10 @@ fn of_shape(stage: &StagePlan, shape: Shape) -> StageRequest {
 /// A shape of another width: as many layers, heads of the same size, as many feed-forward units per width.
 fn of_width(shape: &Shape, width: u64) -> Result<Shape, TrialError> {
     let head_size = shape.head_size;
-    let in_proportion = |size: u64| (size * width).is_multiple_of(shape.hidden).then_some(size * width / shape.hidden);
+    let in_proportion = |size: u64| {
+        let whole = size.checked_mul(width).filter(|product| product.is_multiple_of(shape.hidden));
+        whole.map(|product| product / shape.hidden)
+    };
     match (in_proportion(shape.heads), in_proportion(shape.ffn)) {
         (Some(heads), Some(ffn)) if heads > 0 && width.is_multiple_of(head_size) => {
             Ok(Shape { hidden: width, heads, ffn, ..*shape })

@@ -1,7 +1,9 @@
 //! `moso explain` is a function of the run file, and the demo's plan is what it says here. `moso plan` says what runs take.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+#[cfg(feature = "torch")]
+use std::time::Instant;
 
 use expect_test::expect_file;
 use serde_json::Value;
@@ -165,9 +167,18 @@ fn the_papers_run_as_it_was_published() {
     let output = moso().args(["plan", "configs/flm-101b.toml", "--tensors"]).current_dir(root()).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let layouts = published.map(|(.., layout)| layout);
-    for expected in ["52.78 Z", "Growing saves 71.9 %", "layout      ", "blocks.N.query.weight", "feed forward, up"]
-        .iter()
-        .chain(&layouts)
+    assert_eq!(plan["stages"][0]["shape"]["vocabulary"], 100_352, "100,256 entries, padded to a multiple of 128");
+    for expected in [
+        "52.78 Z",
+        "1.0075 an hour of each ([plan] usd_per_gpu_hour)",
+        "91.3 % of the time (stated)",
+        "Growing saves 71.9 %",
+        "layout      ",
+        "blocks.N.query.weight",
+        "feed forward, up",
+    ]
+    .iter()
+    .chain(&layouts)
     {
         assert!(text.contains(expected), "{expected:?} is not in\n{text}");
     }
@@ -187,7 +198,7 @@ fn a_layout_of_many_devices_is_planned_and_not_trained() {
         assert!(moso().arg("explain").arg(bench.path("run.toml")).output().unwrap().status.success());
         // Who plans two devices must say which.
         let run = bench.path("run.toml").display().to_string();
-        refused(&[&run], &["laid out over 2 devices, and nothing says which: add [plan]"]);
+        refused(&[&run], &["laid out over 2 devices, and nothing says which: add [plan]", "--gpu-hour"]);
     }
 }
 
@@ -219,19 +230,169 @@ fn a_budget_becomes_a_run_that_keeps_it() {
         "--out",
         &out,
     ];
-    planned(&laptop);
+    refused(&laptop, &["mine.toml is there already; --force writes over it"]);
+    planned(&[&laptop[..], &["--force"]].concat());
     let text = fs::read_to_string(&out).unwrap();
     assert!(text.contains("ids = 8192") && text.contains("gpu = \"cpu\""), "{text}");
-    assert!(planned(&[&out])["total"]["usd"].as_f64().unwrap() <= 5.0);
+    let plan = planned(&[&out]);
+    assert!(plan["total"]["usd"].as_f64().unwrap() <= 5.0);
+    assert!(plan["stages"].as_array().unwrap().iter().all(|stage| stage["fits"] == true), "{plan}");
+}
+
+/// A written run names the sources of its template from where it stands, also when it is the template itself.
+#[test]
+fn a_written_run_finds_its_sources() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    fs::create_dir(folder.path().join("in")).unwrap();
+    let (first, second) = (path("in/first.toml"), path("second.toml"));
+    for (template, out) in [("configs/demo.toml", &first), (&first[..], &second), (&second[..], &second)] {
+        let asked = ["--budget", "5", "--gpu-hour", "0.1", "--gpu", "cpu", "--gpus", "1", "--tokens", "500M"];
+        planned(&[&[template], &asked[..], &["--out", out, "--force"]].concat());
+        let text = fs::read_to_string(out).unwrap();
+        let sources: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("path = \"")).collect();
+        assert!(sources.len() > 10);
+        for source in sources {
+            let source = Path::new(out).parent().unwrap().join(source.trim_end_matches('"'));
+            assert!(source.exists(), "{}", source.display());
+        }
+    }
+}
+
+/// What belongs to the models, or to the machine, of a template stays there; what belongs to the place goes along.
+#[test]
+fn a_written_run_keeps_what_still_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let out = path("out.toml");
+    let asked = ["--budget", "50", "--gpu-hour", "0.1", "--gpu", "cpu", "--gpus", "1", "--tokens", "1B", "--out", &out];
+    let output = moso().arg("plan").arg("configs/prediction.toml").args(asked).current_dir(root()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && said.contains("without [sweep] and [predict]"), "{said}");
+    planned(&[&out]);
+    // A device of one's own goes with its file, relative to the run; its price, speeds and availability don't.
+    fs::create_dir(folder.path().join("in")).unwrap();
+    fs::write(folder.path().join("in/hw.toml"), table_of("B200")).unwrap();
+    let asked = [
+        "configs/flm-101b.toml",
+        "--hardware",
+        &path("in/hw.toml"),
+        "--budget",
+        "100000",
+        "--gpu-hour",
+        "4.0",
+        "--gpu",
+        "b200",
+        "--gpus",
+        "64",
+        "--tokens",
+        "311B",
+        "--out",
+        &path("b200.toml"),
+    ];
+    planned(&asked);
+    let text = fs::read_to_string(folder.path().join("b200.toml")).unwrap();
+    for expected in
+        ["gpu = \"B200\"\nhardware = \"in/hw.toml\"", "kg_co2e_per_kwh = 0.581", "power_usage_effectiveness = 1.1"]
+    {
+        assert!(text.contains(expected), "{expected} is not in\n{text}");
+    }
+    assert!(!text.contains("[plan.stage]"), "{text}");
+    let plan = planned(&[&path("b200.toml")]);
+    assert!(plan["gpu"] == "B200" && plan["total"]["kg_co2e"].as_f64().unwrap() > 0.0, "{plan}");
+    fs::remove_file(folder.path().join("in/hw.toml")).unwrap();
+    for command in ["plan", "explain"] {
+        let output = moso().arg(command).arg(path("b200.toml")).output().unwrap();
+        expect_failure(output, 2, &["[plan] hardware", "cannot read the hardware file", "in/hw.toml"]);
+    }
+}
+
+/// Price, speed and availability are those of the machine they were said of.
+#[test]
+fn another_device_has_no_price_until_one_is_said() {
+    let run = "configs/flm-101b.toml";
+    refused(
+        &[run, "--gpu", "H100"],
+        &["1.0075 USD an hour is the price of the run file's A800", "one H100 costs: --gpu-hour"],
+    );
+    refused(&["configs/demo.toml", "--gpu", "H100"], &["no price of a H100", "--gpu-hour"]);
+    let source = |plan: &Value| {
+        let stage = &plan["stages"][0];
+        [&plan["price_from"], &stage["speed"], &stage["availability_source"]]
+            .map(|from| from.as_str().unwrap().to_owned())
+    };
+    assert_eq!(source(&planned(&[run])), ["[plan] usd_per_gpu_hour", "stated", "stated"]);
+    assert_eq!(source(&planned(&[run, "--gpu", "a800"])), ["[plan] usd_per_gpu_hour", "stated", "stated"]);
+    let elsewhere = planned(&[run, "--gpu", "H100", "--gpu-hour", "2.5"]);
+    assert_eq!(source(&elsewhere), ["--gpu-hour", "modelled", "assumed"]);
+    near(&elsewhere["total"]["usd"], 2.5 * elsewhere["total"]["gpu_hours"].as_f64().unwrap(), 1e-3);
+    assert_eq!(source(&planned(&["configs/demo.toml"])), ["[report] cost", "modelled", "assumed"]);
+}
+
+/// Sizes, counts and money that would overflow are refused where they are read.
+#[test]
+fn what_is_too_large_is_refused_by_name() {
+    let check = |from: &str, to: &str, expected: &[&str]| {
+        let bench = Bench::new();
+        bench.edit(from, to);
+        for command in ["plan", "explain"] {
+            let output = moso().arg(command).arg(bench.path("run.toml")).output().unwrap();
+            expect_failure(output, 2, &[&["stage small"], expected].concat());
+        }
+    };
+    check(
+        "rows = 8,",
+        "rows = 216000000000000000,",
+        &["batch rows is 216000000000000000; it must be at most 16777216"],
+    );
+    check("heads = 2,", "heads = 8_000_000_000,", &["heads is 8000000000; it must be at most"]);
+    check("layers = 2,", "layers = 80_000_000_000_000,", &["layers is 80000000000000; it must be at most 10000"]);
+    check("hidden = 32,", "hidden = 9_000_000_000_000_000_000,", &["hidden is"]);
+    let flm = "configs/flm-101b.toml";
+    let output = moso().args(["plan", flm, "--gpus", "18446744073709551615"]).current_dir(root()).output().unwrap();
+    expect_failure(output, 2, &["--gpus", "1000000"]);
+    let asked = |budget, price| ["--budget", budget, "--gpu-hour", price, "--gpus", "192", "--tokens", "311B"];
+    refused(&asked("1e300", "1"), &["a budget of", "at most 1e15"]);
+    for price in ["1e-300", "0", "-1"] {
+        refused(&asked("1000", price), &["USD for an hour of one device cannot be planned with"]);
+    }
+    refused(&[flm, "--gpu-hour", "-1"], &["usd_per_gpu_hour is -1; it must be from 0 to 1000000"]);
+}
+
+/// A layout that doesn't fit can be looked at, but not overlooked.
+#[test]
+fn a_layout_that_does_not_fit_is_marked() {
+    let bench = Bench::new();
+    bench.edit("hidden = 64, heads = 4, ffn = 256", "hidden = 8192, heads = 512, ffn = 32768");
+    let run = bench.path("run.toml").display().to_string();
+    let output = moso().args(["plan", &run]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && text.contains("DOES NOT FIT: large (marked !)"), "{text}");
+    assert!(text.lines().any(|line| line.trim_start().starts_with("large") && line.contains(" !")), "{text}");
+    assert_eq!(planned(&[&run])["stages"][2]["n_layouts"], 0);
+}
+
+/// A table with one device.
+fn table_of(name: &str) -> String {
+    format!(
+        "[[device]]\nname = \"{name}\"\ntflops = {{ bfloat16 = 2250.0, float32 = 80.0 }}\nmemory_gib = 180.0\nwatts = 1000.0\n\
+         compute_share = 0.5\navailability = 1.0\nlink_gb_per_s = 900.0\nhost_gb_per_s = 50.0\n\
+         node = {{ devices = 8, network_gb_per_s = 50.0, storage_gb_per_s = 2.0 }}\n"
+    )
 }
 
 #[test]
 fn what_cannot_be_planned_is_said_with_what_can() {
     refused(&["configs/flm-101b.toml", "--gpu", "A1000"], &["no device \"A1000\"; did you mean \"A100\"?", "MI300X"]);
     let budget = |usd| ["--budget", usd, "--gpu-hour", "1.0", "--gpus", "192", "--tokens", "311B"];
-    refused(&budget("1"), &["1.00 USD is too little for any schedule", "costs", "is enough for"]);
+    refused(&budget("1"), &["1 USD is too little for any schedule: 311000000000 tokens need ", " USD at least"]);
+    refused(&budget("0.0001"), &["0.0001 USD is too little"]);
     refused(&["--budget", "10", "--tokens", "1B"], &["--gpu-hour"]);
-    refused(&["configs/flm-101b.toml", "--gpus", "7"], &["cannot be shared evenly by data = 7; data may be 6 or 8"]);
+    refused(&["configs/flm-101b.toml", "--gpus", "7"], &["7 x A800 cannot be shared by all stages", "devices can"]);
+    refused(&["configs/flm-101b.toml", "--measured", "no/such/folder"], &["there is no folder no/such/folder"]);
+    refused(&["configs/flm-101b.toml", "--measured", ".", "--gpus", "8"], &["192 devices", "leave out --gpus"]);
+    let elsewhere = ["configs/flm-101b.toml", "--measured", ".", "--gpu", "H100", "--gpu-hour", "1"];
+    refused(&elsewhere, &["the speed of A800", "leave out --gpu"]);
     let bench = Bench::new();
     let run = bench.path("run.toml").display().to_string();
     bench.edit(
@@ -291,8 +452,12 @@ fn the_planners_tensors_are_the_trainers() {
 fn a_run_is_what_was_planned() {
     let bench = Bench::new();
     let (run, out) = (bench.path("run.toml").display().to_string(), bench.path("out").display().to_string());
+    refused(&[&run, "--measured", &out], &["there is no folder"]);
+    fs::create_dir(&out).unwrap();
     refused(&[&run, "--measured", &out], &["metrics.jsonl has no step of this run: train some of it first"]);
+    let start = Instant::now();
     bench.succeed("run", "out");
+    let by_the_clock = start.elapsed().as_secs_f64();
     let plan = planned(&[&run, "--measured", &out]);
     let text = fs::read_to_string(bench.path("out/metrics.jsonl")).unwrap();
     let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -308,11 +473,22 @@ fn a_run_is_what_was_planned() {
         let tokens = stage["tokens"].as_f64().unwrap();
         let flops = stage["zflops_exact"].as_f64().unwrap() * 1e21;
         assert!(per_token.into_iter().all(|per_token| (per_token * tokens / flops - 1.0).abs() < 1e-9), "{stage}");
-        let step_tokens = tokens / stage["steps"].as_f64().unwrap();
-        let seconds: f64 = steps().map(|step| step_tokens / step["tokens_per_s"].as_f64().unwrap()).sum();
-        near(&stage["compute_days"], seconds / 86_400.0, 1e-6 * seconds / 86_400.0);
+        // Parts of a step have clocks of their own; all of them lie within what the plan takes for it.
+        let parts = ["data", "optimizer"];
+        let seconds: f64 =
+            steps().map(|step| parts.map(|part| step["seconds"][part].as_f64().unwrap()).iter().sum::<f64>()).sum();
+        assert!(stage["compute_days"].as_f64().unwrap() * 86_400.0 > seconds, "{stage}");
         assert_eq!(stage["speed"], "measured");
     }
+    // The whole run took longer than its training: so says a clock outside.
+    let planned_seconds = plan["total"]["days"].as_f64().unwrap() * 86_400.0;
+    assert!(planned_seconds < by_the_clock, "{planned_seconds} {by_the_clock}");
     let page = fs::read_to_string(bench.path("out/report/index.html")).unwrap();
-    assert!(page.contains("at the speeds that this run reached"), "the report plans with what was measured");
+    assert!(page.contains("at the speeds of the table of hardware"), "the report's plan was made before the run");
+    // The log of another model, or another batch, is not of this plan.
+    bench.edit("layers = 2, hidden = 32, heads = 2, ffn = 128", "layers = 2, hidden = 32, heads = 2, ffn = 64");
+    refused(&[&run, "--measured", &out], &["stage small: another model was measured"]);
+    bench.edit("ffn = 64 }", "ffn = 128 }");
+    bench.edit("batch = { rows = 8, micro_rows = 4 }", "batch = { rows = 4, micro_rows = 4 }");
+    refused(&[&run, "--measured", &out], &["stage small: steps of 1024 tokens were measured, the run file's have 512"]);
 }

@@ -4,13 +4,21 @@ use std::fmt::Write;
 
 use corpus::Count;
 use planner::{
-    Amounts, Forecast, LossLaw, Memory, Proposal, Question, SpeedSource, StageForecast, formula_flops, operations,
-    tensors,
+    Amounts, AvailabilitySource, Forecast, LossLaw, Memory, Proposal, Question, SpeedSource, StageForecast,
+    formula_flops, operations, tensors,
 };
 
 /// Everything that a person wants to know of a run.
-pub(super) fn forecast(title: &str, found: &Forecast, with_tensors: bool) -> String {
-    let mut text = format!("{title}\n\n");
+pub(super) fn forecast(title: &str, found: &Forecast, price_from: &str, with_tensors: bool) -> String {
+    let mut text = format!("{title}, ${} an hour of each ({price_from})\n\n", found.usd_per_gpu_hour);
+    let too_large: Vec<&str> = found.stages.iter().filter(|stage| !stage.fits).map(|stage| &stage.name[..]).collect();
+    if !too_large.is_empty() {
+        let _ = writeln!(
+            text,
+            "  DOES NOT FIT: {} (marked !) takes more memory than there is in this layout. Its speed, and what it saves, are of no use.\n",
+            too_large.join(", ")
+        );
+    }
     let _ = writeln!(
         text,
         "  {:<14} {:>9} {:>9} {:>8} {:>10} {:>8} {:>12} {:>10} {:>10} {:>8} {:>9} {:>14}",
@@ -28,17 +36,18 @@ pub(super) fn forecast(title: &str, found: &Forecast, with_tensors: bool) -> Str
         "scratch, days"
     );
     for stage in &found.stages {
-        amounts_row(&mut text, &stage.name, &stage.amounts, Some(&stage.from_scratch));
+        amounts_row(&mut text, (&stage.name, stage.fits), &stage.amounts, Some(&stage.from_scratch));
     }
-    amounts_row(&mut text, "in all", &found.total, Some(&found.from_scratch));
-    amounts_row(&mut text, "from scratch", &found.from_scratch, None);
+    amounts_row(&mut text, ("in all", too_large.is_empty()), &found.total, Some(&found.from_scratch));
+    amounts_row(&mut text, ("from scratch", true), &found.from_scratch, None);
     let _ = writeln!(
         text,
         "\n  Growing saves {:.1} % of the time and money of the last model from scratch on as many tokens.",
         found.saving * 100.0
     );
     text.push_str(
-        "  FLOPs: k T l h^2 (1 + s/(6h) + V/(16lh)), k = 72. With everything computed twice (k = 96), and counted product by product:\n",
+        "  FLOPs: k T l h^2 (1 + s/(6h) + V/(16lh)), k = 72, at each model's own feed-forward and attention widths. With everything computed\n  \
+         twice (k = 96), and counted product by product:\n",
     );
     let _ = writeln!(
         text,
@@ -50,11 +59,11 @@ pub(super) fn forecast(title: &str, found: &Forecast, with_tensors: bool) -> Str
     text
 }
 
-fn amounts_row(text: &mut String, name: &str, amounts: &Amounts, from_scratch: Option<&Amounts>) {
+fn amounts_row(text: &mut String, (name, fits): (&str, bool), amounts: &Amounts, from_scratch: Option<&Amounts>) {
     let tonnes = amounts.kg_co2e.map_or("-".to_owned(), |kg| significant(kg / 1000.0));
     let _ = writeln!(
         text,
-        "  {name:<14} {:>9} {:>9} {:>8} {:>10} {:>8} {:>12} {:>10} {:>10} {tonnes:>8} {:>9.1} {:>14}",
+        "  {name:<14} {:>9} {:>9} {:>8} {:>10} {:>8} {:>12} {:>10} {:>10} {tonnes:>8} {:>9} {:>14}",
         Count(amounts.params).to_string(),
         Count(amounts.tokens).to_string(),
         amounts.steps,
@@ -63,7 +72,7 @@ fn amounts_row(text: &mut String, name: &str, amounts: &Amounts, from_scratch: O
         significant(amounts.gpu_hours),
         significant(amounts.usd),
         significant(amounts.kwh),
-        amounts.memory_gib_per_gpu,
+        format!("{:.1}{}", amounts.memory_gib_per_gpu, if fits { "" } else { " !" }),
         from_scratch.map_or(String::new(), |amounts| time(amounts.days)),
     );
 }
@@ -74,9 +83,14 @@ fn stage_lines(text: &mut String, stage: &StageForecast, with_tensors: bool) {
         SpeedSource::Measured => "measured",
         SpeedSource::Modelled => "by the communication model",
     };
+    let availability_source = match stage.availability_source {
+        AvailabilitySource::Stated => "stated",
+        AvailabilitySource::Measured => "measured",
+        AvailabilitySource::Assumed => "assumed, by the table of hardware",
+    };
     let _ = writeln!(
         text,
-        "\nstage {}\n  speed       {} TFLOP/s of each device ({:.1} % of its peak, {source}), {:.1} % of the time",
+        "\nstage {}\n  speed       {} TFLOP/s of each device ({:.1} % of its peak, {source}), {:.1} % of the time ({availability_source})",
         stage.name,
         significant(stage.tflops),
         stage.share_of_peak * 100.0,
@@ -168,14 +182,15 @@ pub(super) fn proposals(question: &Question<'_>, proposals: &[Proposal]) -> Stri
         text,
         "\n  Ranked by L = {irreducible} + {parameter_factor} / N^{parameter_exponent} + {token_factor} / D^{token_exponent} (Besiroglu et al. 2024, on \
          Chinchilla's runs); a grown model goes\n  on as one from scratch that has the same loss. It ranks; differences below 0.01 mean nothing \
-         (docs/planning.md). {} rows a step.",
+         (docs/planning.md). {} rows a step.\n  Speeds are those of the communication model, which is 22 % slower to 12 % faster than published runs (docs/planning.md); \
+         so are time and money.",
         proposals[0].stages[0].rows
     );
     text
 }
 
 /// Three digits, and all in front of the point.
-fn significant(number: f64) -> String {
+pub(super) fn significant(number: f64) -> String {
     match number.abs() {
         n if n >= 100.0 => format!("{number:.0}"),
         n if n >= 10.0 => format!("{number:.1}"),

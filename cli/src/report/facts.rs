@@ -190,6 +190,8 @@ pub(crate) struct Step {
     pub(crate) mask: f64,
     #[serde(deserialize_with = "number")]
     pub(crate) tokens_per_s: f64,
+    #[serde(default, deserialize_with = "number")]
+    pub(crate) model_flops_per_s: f64,
     pub(crate) seconds: Seconds,
 }
 

@@ -20,7 +20,9 @@ use corpus::{Manifest, Parent, Settings, StageFolder, write_atomically};
 use crate::failure::Failure;
 use crate::run_file::Run;
 
-pub(crate) use facts::{Log, Time};
+#[cfg(test)]
+pub(crate) use facts::{Growth, Seconds};
+pub(crate) use facts::{Log, Step};
 pub(crate) use read::log as read_log;
 
 /// Version of the folder's layout.

@@ -43,7 +43,7 @@ pub(super) fn read(run: &Run, out: &Path, parents: &[Parent]) -> Result<Facts, F
         run_hash: hash_bytes(run.resolved().to_string().as_bytes()),
         plan: run.plan.clone(),
         cost: run.report.cost,
-        forecast: crate::plan::for_report(run, out).map_err(|error| format!("{error:#}")),
+        forecast: crate::plan::for_report(run).map_err(|error| format!("{error:#}")),
         corpus: corpus(run, out)?,
         packed: run.plan.stages.iter().map(|stage| packed(out, &stage.name)).collect::<Result<_, _>>()?,
         held_out: run.eval.held_out.0,

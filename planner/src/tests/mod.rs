@@ -94,6 +94,47 @@ fn what_cannot_work_is_said() {
     assert!(plan(&[nothing_before], mup()).unwrap_err().to_string().contains("there is none"));
 }
 
+/// Sizes and counts that would overflow are refused with the key and the limit, and at the limits everything can be computed.
+#[test]
+fn sizes_have_limits() {
+    type Change = fn(&mut StageRequest);
+    let cases: [(Change, &str); 9] = [
+        (|a| a.batch.rows = 216_000_000_000_000_000, "stage a: batch rows is 216000000000000000; it must be at most"),
+        (|a| a.shape.heads = 8_000_000_000, "stage a: heads is 8000000000; it must be at most 1048576"),
+        (|a| a.shape.heads = 1 << 20, "stage a: heads x head_size is 33554432"),
+        (|a| a.shape.layers = 80_000_000_000_000, "stage a: layers is 80000000000000; it must be at most 10000"),
+        (|a| a.shape.hidden = u64::MAX, "stage a: hidden is"),
+        (|a| a.shape.ffn = u64::MAX, "stage a: ffn is"),
+        (|a| a.shape.vocabulary = u64::MAX, "stage a: vocabulary is"),
+        (|a| a.shape.context = u64::MAX, "stage a: context is"),
+        (|a| a.tokens = u64::MAX, "stage a: tokens is"),
+    ];
+    for (change, expected) in cases {
+        let mut stage = request("a", shape(4, 128, 4), false);
+        change(&mut stage);
+        let error = plan(&[stage], mup()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    let most = Shape {
+        layers: 10_000,
+        hidden: 1 << 20,
+        heads: 1 << 13,
+        head_size: 128,
+        ffn: 1 << 22,
+        vocabulary: 1 << 31,
+        context: 1 << 24,
+    };
+    let batch = Batch { rows: 1 << 24, micro_rows: 1 << 24 };
+    let stage = StageRequest { tokens: 10_000_000_000_000_000, batch, ..request("a", most, false) };
+    let run = plan(&[stage], mup()).unwrap();
+    assert!(computed_flops_per_token(&most, true) > most.flops_per_token() && run.flops() > 0.0);
+    let device = Hardware::built_in().find("cpu").unwrap().clone();
+    for (precision, beginning) in [(Precision::Float32, Beginning::MASKED), (Precision::Bfloat16, Beginning::PLAIN)] {
+        let machine = Machine { device: &device, n_devices: 1, precision, recompute: Recompute::Blocks };
+        assert!(forecast_layout(&most, batch, Layout::ONE, beginning, &machine).memory_gib.is_finite());
+    }
+}
+
 /// A curve that three stages share is that of one stage as long as all three, whatever their batches; one that starts anew is its own.
 #[test]
 fn a_stage_may_go_on_with_the_curve_of_the_one_before() {

@@ -108,19 +108,26 @@ fn layouts_of_the_paper() -> [Layout; 3] {
     STAGES.each_ref().map(|stage| stage.layout)
 }
 
+/// The paper's run at the tokens a day that are published for each stage, on `share` of its hours.
+fn forecast_by_tokens_a_day(share: f64) -> Forecast {
+    let known = |stage: &Published| {
+        let tokens_a_second = stage.tokens_a_day * 1e9 / 86_400.0;
+        let flops = tokens_a_second * model(stage).flops_per_token() as f64 / GPUS / share;
+        StageSpeed { speed: Some(Speed::Exact(flops)), availability: Some(share) }
+    };
+    let resources = Resources { usd_per_device_hour: 1.0075, ..resources(known) };
+    forecast(&run(), &layouts_of_the_paper(), &resources).unwrap()
+}
+
+/// Whole steps of the published batches take the published tokens, in the published days.
 #[test]
-fn tokens_steps_batches_and_speeds_a_day() {
-    for stage in &STAGES {
-        let tokens = (stage.steps * stage.rows * CONTEXT) as f64 / 1e9;
-        near(tokens, stage.tokens, 0.005);
-        near(stage.tokens / stage.days, stage.tokens_a_day, 0.005);
-        near(stage.tflops / 312.0 * 100.0, stage.utilisation, 0.025);
+fn tokens_and_steps() {
+    let found = forecast_by_tokens_a_day(1.0);
+    for ((stage, planned), published) in found.stages.iter().zip(&run().stages).zip(&STAGES) {
+        assert_eq!((stage.amounts.steps, planned.n_steps), (published.steps, published.steps));
+        near(stage.amounts.tokens as f64 / 1e9, published.tokens, 0.005);
+        near(stage.amounts.days, published.days, 0.01);
     }
-    // The printed tokens are whole steps, but for the last: 26.54 B is 6,000 steps rounded down.
-    let steps = STAGES.each_ref().map(|stage| (stage.tokens * 1e9) as u64 / (stage.rows * CONTEXT));
-    assert_eq!(steps, [52_000, 8_400, 5_999]);
-    // Warm-up: 4,608,000 samples, then 230,400 twice.
-    assert_eq!((4_608_000 / 2304, 230_400 / 2304, 230_400 % 2160), (2000, 100, 1440));
 }
 
 /// FLOPs of others, in 10^21, as the paper's tables give them: the middle between k = 72 and k = 96, or k = 96 alone.
@@ -159,35 +166,27 @@ fn flops_of_the_paper() {
     near(flops[2], 16.69, 0.005);
     let total: f64 = flops.iter().sum();
     near(total, 52.76, 0.03);
-    near(28.22 + 24.54, 52.76, 1e-9);
-    near(0.535 * 52.76, 28.22, 0.01);
+    near(0.535 * total, 28.22, 0.02);
+    near(0.465 * total, 24.54, 0.02);
     let sizes = STAGES.each_ref().map(|stage| (model(stage).n_parameters() as f64 / 1e9).round());
     assert_eq!(sizes, [16.0, 51.0, 102.0]);
     // 101.70 B parameters round to 102; the name cuts them. With an embedding of its own for logits there would be 102.73 B.
     near(model(&STAGES[2]).n_parameters() as f64 / 1e9, 101.70, 0.005);
-    // 6ND of the names' sizes, which others use, is 2 % less.
-    let named: f64 =
-        [16.0, 51.0, 101.0].iter().zip(&STAGES).map(|(size, stage)| 6.0 * size * stage.tokens / 1000.0).sum();
-    near(named, 51.77, 0.01);
 }
 
+/// From the tokens a day: 21.54 days, 76.74 of the last model from scratch, 72 %, and $100K at a little above a dollar an hour.
 #[test]
 fn days_and_money() {
-    let days: f64 = STAGES.iter().map(|stage| stage.tokens / stage.tokens_a_day).sum();
-    near(days, 21.54, 0.01);
-    let tokens: f64 = STAGES.iter().map(|stage| stage.tokens).sum();
-    let (from_scratch, unrounded) = (tokens / 4.06, tokens / (26.54 / 6.54));
-    near(from_scratch, 76.74, 0.005);
-    near(unrounded, 76.77, 0.005);
-    near(100.0 * (1.0 - days / from_scratch), 72.0, 0.5);
-    near(from_scratch / days, 3.56, 0.005);
-    // The budget of $100K is the price of an hour: a little above a dollar.
-    let gpu_hours = GPUS * 24.0 * days;
-    near(100_000.0 / gpu_hours, 1.0075, 0.0005);
+    let found = forecast_by_tokens_a_day(1.0);
+    near(found.total.days, 21.54, 0.01);
+    near(found.from_scratch.days, 76.74, 0.01);
+    near(100.0 * found.saving, 72.0, 0.5);
+    near(found.from_scratch.days / found.total.days, 3.56, 0.005);
+    near(found.total.usd, 100_000.0, 50.0);
 }
 
 /// GPU-hours x power is the energy (printed as "MkWh", which would be a thousand times as much); FLM-101B's carbon is that at 0.581 kg/kWh and a PUE
-/// of 1.1, rounded up.
+/// of 1.1, rounded up. At the printed 1.01e5 GPU-hours, which are 1.8 % more than the days.
 #[test]
 fn energy_and_carbon() {
     for (gpu_hours, watts, mwh) in [
@@ -197,10 +196,19 @@ fn energy_and_carbon() {
         (1.11e6, 400.0, 444.0),
         (1.72e6, 400.0, 688.0),
     ] {
-        near(gpu_hours * watts / 1e6, mwh, 1.0);
+        near(Cost { usd_per_hour: 0.0, watts }.kwh(gpu_hours * 3600.0) / 1000.0, mwh, 1.0);
     }
-    near(1.01e5 * 400.0 / 1e6, 40.4, 1e-9);
-    near(40.4 * 0.581 * 1.1, 26.0, 0.2);
+    let of_days = forecast_by_tokens_a_day(1.0).total.gpu_hours;
+    let known = |stage: &Published| StageSpeed {
+        speed: Some(Speed::Exact(
+            stage.tokens_a_day * 1e9 / 86_400.0 * model(stage).flops_per_token() as f64 / GPUS * of_days / 1.01e5,
+        )),
+        availability: Some(1.0),
+    };
+    let found = forecast(&run(), &layouts_of_the_paper(), &resources(known)).unwrap().total;
+    near(found.gpu_hours, 1.01e5, 1.0);
+    near(found.kwh / 1000.0, 40.4, 0.01);
+    near(found.kg_co2e.unwrap() / 1000.0, 26.0, 0.2);
 }
 
 /// The planner's own forecast of the paper's run, with the speeds that are published and the availability that the run file states.
@@ -255,28 +263,44 @@ mod does_not_follow {
         near(of(96), 838.0, 1.0);
     }
 
-    /// The last batch is printed as 4.31 M tokens.
+    /// The last batch is printed as 4.31 M tokens, and 26.54 B tokens would be a step less than the 6,000 that its warm-up and days are of.
     #[test]
     fn the_last_batch() {
-        near((2160 * CONTEXT) as f64 / 1e6, 4.42, 0.005);
-        near((2304 * CONTEXT) as f64 / 1e6, 4.72, 0.005);
+        let batches: Vec<f64> = run().stages.iter().map(|stage| stage.batch_tokens() as f64 / 1e6).collect();
+        near(batches[0], 4.72, 0.005);
+        near(batches[2], 4.42, 0.005);
+        let printed = |stage: &Published| StageRequest {
+            name: stage.name.to_owned(),
+            tokens: (stage.tokens * 1e9) as u64,
+            shape: model(stage),
+            batch: Batch { rows: stage.rows, micro_rows: 1 },
+            learning_rate: Some(LearningRate::Cosine { peak: 4e-4, end: 6e-6, warmup_tokens: 0 }),
+            growth: None,
+        };
+        let mup = MuP { base_width: 256, input_multiplier: 1.0, output_multiplier: 2.0, init_std: 0.016 };
+        let steps = STAGES.each_ref().map(|stage| plan(&[printed(stage)], mup).unwrap().n_steps());
+        assert_eq!(steps, [52_000, 8_400, 5_999]);
     }
 
     /// 1.01e5 GPU-hours are printed; the days on 192 GPUs are 99,256. The search for hyperparameters (24.6 h on 6 nodes) isn't the difference.
     #[test]
     fn the_gpu_hours() {
-        let of_days = GPUS * 24.0 * 21.54;
-        near(of_days, 99_256.0, 1.0);
-        near(of_days + 24.6 * 6.0 * 8.0, 100_437.0, 1.0);
+        let of_days = forecast_by_tokens_a_day(1.0).total.gpu_hours;
+        near(of_days, 99_256.0, 20.0);
+        near(of_days + 24.6 * 6.0 * 8.0, 100_437.0, 20.0);
         near(1.01e5 / of_days, 1.0176, 0.0005);
     }
 
-    /// The carbon of others comes from other intensities: FLM-101B's factor, put to GLM-130B's and Llama-2's energy, gives other numbers than the table.
+    /// The carbon of others comes from other intensities: FLM-101B's factor, put to GLM-130B's, Llama-2's and GPT-3's energy, gives other numbers than
+    /// the table. Recorded, not computed by the planner but for the energy.
     #[test]
     fn the_carbon_of_others() {
-        for (mwh, printed, found) in [(444.0, 257.0, 283.8), (688.0, 291.0, 439.7), (1171.0, 552.0, 748.4)] {
-            near(mwh * 0.581 * 1.1, found, 0.1);
-            assert!(found > 1.05 * printed, "{found} {printed}");
+        for (gpu_hours, watts, printed, found) in
+            [(1.11e6, 400.0, 257.0, 283.8), (1.72e6, 400.0, 291.0, 439.7), (3.55e6, 330.0, 552.0, 748.7)]
+        {
+            let tonnes = Cost { usd_per_hour: 0.0, watts }.kwh(gpu_hours * 3600.0) * 0.581 * 1.1 / 1000.0;
+            near(tonnes, found, 0.3);
+            assert!(tonnes > 1.05 * printed, "{tonnes} {printed}");
         }
     }
 
@@ -289,20 +313,29 @@ mod does_not_follow {
         assert!((middle - 210.37).abs() > 8.0);
     }
 
-    /// Earlier versions of the paper claim 54.8 % and 2.2 times, against 47.65 days that nothing explains.
+    /// Earlier versions of the paper claim 54.8 % and 2.2 times. That is against 47.65 days, and nothing gives these: from scratch it is 76.7.
     #[test]
     fn the_saving_of_earlier_versions() {
-        near(21.54 / (1.0 - 0.548), 47.65, 0.005);
-        near(47.65 / 21.54, 2.2, 0.02);
+        let found = forecast_by_tokens_a_day(1.0);
+        let claimed = found.total.days / (1.0 - 0.548);
+        near(claimed, 47.65, 0.02);
+        assert!(found.from_scratch.days > 1.6 * claimed && found.saving > 0.7);
     }
 
     /// "10 % of the FLOPs": 7.5 % of GPT-3's in English, 12.5 to 14 % by the other ways to count.
     #[test]
     fn a_tenth_of_the_flops() {
-        for (share, found) in
-            [(28.22 / 376.41, 0.075), (28.22 / 210.80, 0.134), (52.76 / 421.60, 0.125), (52.76 / 376.41, 0.140)]
-        {
-            near(share, found, 0.0005);
+        let ours = forecast_by_tokens_a_day(1.0).total.zflops;
+        let gpt_3 = formula_flops(84, 300_000_000_000, &gpt(96, 12_288, 50_257, 2048)) / 1e21;
+        let glm_130b = formula_flops(96, 400_000_000_000, &gpt(70, 12_288, 150_528, 2048)) / 1e21;
+        let english = 0.535 * ours;
+        for (share, found) in [
+            (english / gpt_3, 0.075),
+            (english / (glm_130b / 2.0), 0.134),
+            (ours / glm_130b, 0.125),
+            (ours / gpt_3, 0.140),
+        ] {
+            near(share, found, 0.001);
         }
     }
 
@@ -316,11 +349,5 @@ mod does_not_follow {
         // It is at 3.4e-4 after a quarter of its way, at 2e-4 after half.
         near(cosine.at(255, 1000), 3.4e-4, 1e-6);
         near(cosine.at(505, 1000), 2e-4, 1e-6);
-    }
-
-    /// 100,256 entries of the vocabulary in the text, 100,352 rows in the card: padded to a multiple of 128.
-    #[test]
-    fn the_vocabulary() {
-        assert_eq!(100_256_u64.next_multiple_of(128), VOCABULARY);
     }
 }

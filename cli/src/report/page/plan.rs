@@ -17,10 +17,10 @@ pub(super) fn plan(facts: &Facts) -> String {
         Ok(forecast) => forecast,
         Err(why) => return format!("<p class=\"missing\">The run cannot be planned: {}.</p>\n", escape(why)),
     };
-    let is_measured = forecast.stages.iter().any(|stage| stage.speed == SpeedSource::Measured);
-    let speeds = if is_measured { "at the speeds that this run reached" } else { "at the speeds of the run file" };
+    let is_stated = forecast.stages.iter().all(|stage| stage.speed == SpeedSource::Stated);
+    let speeds = if is_stated { "at the speeds of the run file" } else { "at the speeds of the table of hardware" };
     let html = format!(
-        "<p>On {} × {}, {speeds}, the run takes <strong>{}</strong> and {}; its last model from scratch on as many tokens would take {} \
+        "<p>Planned before it ran: on {} × {}, {speeds}, the run takes <strong>{}</strong> and {}; its last model from scratch on as many tokens would take {} \
          and {}. Growing saves <strong>{}</strong>.</p>\n",
         forecast.gpus,
         escape(&forecast.gpu),
@@ -57,7 +57,7 @@ fn stages(facts: &Facts, forecast: &Forecast) -> String {
     ];
     figure(
         &table(&columns, &rows),
-        "What was planned for each stage, what it took, and what its tokens would take in the last model.",
+        "What was planned for each stage before it ran, what it took, and what its tokens would take in the last model by the same plan.",
     )
 }
 
