@@ -254,7 +254,7 @@ pub enum ForecastError {
         nearest: String,
         /// The first stage that cannot be laid out.
         #[source]
-        why: LayoutError,
+        why: Box<LayoutError>,
     },
     /// A number that nothing can have.
     #[error("[plan] {field} is {value}; it must be {expected}")]
@@ -357,7 +357,7 @@ pub fn fastest_layouts(run: &RunPlan, resources: &Resources) -> Result<(RunPlan,
                     n_devices,
                     device,
                     nearest: nearest_devices(run, resources),
-                    why,
+                    why: Box::new(why),
                 });
             }
         };

@@ -373,9 +373,8 @@ fn the_nearest_numbers_of_devices_are_told() {
     let stages = run(&[request("a", 12, 12, 10, false), request("b", 12, 24, 10, true)]);
     for n_devices in [7, 11, 13, 1000] {
         let error = fastest_layouts(&stages, &resources("H100", n_devices)).unwrap_err();
-        let ForecastError::Devices { nearest, why: LayoutError::NoSplit { .. }, .. } = &error else {
-            panic!("{error}")
-        };
+        let ForecastError::Devices { nearest, why, .. } = &error else { panic!("{error}") };
+        assert!(matches!(**why, LayoutError::NoSplit { .. }), "{why}");
         let numbers: Vec<u64> = nearest.split(' ').filter_map(|word| word.parse().ok()).collect();
         assert!(numbers.iter().any(|n| *n < n_devices), "{nearest}");
         for n in numbers {
