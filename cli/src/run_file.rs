@@ -223,12 +223,7 @@ impl Run {
         let vocabulary = n_ids.next_multiple_of(VOCABULARY_MULTIPLE);
         let mixes: Vec<(String, Mix)> = stage.iter().map(|stage| (stage.name.clone(), stage.mix.clone())).collect();
         let layouts: Vec<Layout> = stage.iter().map(|stage| stage.parallel).collect();
-        let mut requests: Vec<StageRequest> = Vec::new();
-        for stage in stage {
-            let first = requests.first().map(|first| first.shape.head_size).filter(|&size| size > 0);
-            requests.push(stage_request(stage, (context, vocabulary), first)?);
-        }
-        let plan = plan(&requests, mup)?;
+        let plan = plan(&stage_requests(stage, (context, vocabulary))?, mup)?;
         for (stage, layout) in plan.stages.iter().zip(&layouts) {
             layout.check(&stage.name, &stage.shape, stage.batch)?;
         }
@@ -451,6 +446,15 @@ fn check_stability(stability: &Stability) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+fn stage_requests(stages: Vec<RawStage>, sizes: (u64, u64)) -> anyhow::Result<Vec<StageRequest>> {
+    let mut requests: Vec<StageRequest> = Vec::new();
+    for stage in stages {
+        let first = requests.first().map(|first| first.shape.head_size).filter(|&size| size > 0);
+        requests.push(stage_request(stage, sizes, first)?);
+    }
+    Ok(requests)
 }
 
 /// `first` is the head size of the first stage, where this is a later one.
