@@ -141,8 +141,11 @@ pub(super) fn spread(outcomes: &[Outcome], arm: &str, budget: Budget) -> Option<
     Spread::of(&of.map(|outcome| outcome.loss).collect::<Vec<_>>())
 }
 
-/// The share of the FLOPs of scratch at which an arm has its loss.
+/// The share of the FLOPs of scratch at which an arm has its loss; nothing where it had one budget, which says little of that.
 pub(super) fn reached(arm: &str, outcomes: &[Outcome]) -> String {
+    if outcomes.iter().all(|outcome| outcome.arm != arm || outcome.budget == Budget::EqualFlops) {
+        return String::new();
+    }
     let of = outcomes.iter().filter(|outcome| outcome.arm == arm && outcome.budget == Budget::EqualFlops);
     let seeds: Vec<u64> = of.map(|outcome| outcome.seed).collect();
     let shares = seeds.iter().filter_map(|&seed| flops_to_scratch(arm, seed, outcomes));
