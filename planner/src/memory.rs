@@ -82,6 +82,8 @@ impl Beginning {
     pub const PLAIN: Self = Self { grows: false, has_masks: false };
     /// With growth behind masks.
     pub const MASKED: Self = Self { grows: true, has_masks: true };
+    /// With growth that is there at once.
+    pub const GROWN: Self = Self { grows: true, has_masks: false };
 
     /// Of a stage of a run.
     pub fn of(stage: &StagePlan) -> Self {

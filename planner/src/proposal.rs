@@ -1,9 +1,9 @@
 //! Growth schedules under a budget, ranked by the loss that [`crate::loss`] predicts.
 //!
-//! Shapes come from one family: `layers` = `heads`, heads 128 wide, feed-forward four times the width. That is the aspect of the paper's last
-//! model (80 layers of 80 heads), near what Kaplan et al. (arXiv 2001.08361, section 3.2) found flat. Every schedule of one to three rising shapes and
-//! every share of the tokens on a grid is looked at. What a shape costs follows from its fastest layout that fits, where it grows with the memory
-//! that growing takes.
+//! Last models have about as many blocks as heads, heads 128 wide, feed-forward four times the width. That is the aspect of the paper's last model (80
+//! layers of 80 heads), around which Kaplan et al. (arXiv 2001.08361, section 3.2) found the loss flat. Each is trained from scratch, or grows as what won in
+//! our study of growth did (docs/growth.md): a third of its blocks, two thirds, all of them, by stacked copies. What a shape costs follows from its fastest
+//! layout that fits, where it grows with the memory that growing takes.
 
 use std::collections::BTreeSet;
 
@@ -24,20 +24,18 @@ const HEAD_SIZE: u64 = 128;
 const HEADS: [u64; 27] =
     [2, 3, 4, 6, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 64, 72, 80, 88, 96, 104, 112, 128, 144, 168];
 
-/// A model grows at least by this factor, or growing isn't worth its ramp.
-const GROWTH_MIN: f64 = 1.5;
+/// Beside as many blocks as heads, multiples of this from three quarters to five quarters of that.
+const BLOCKS: u64 = 6;
 
-/// Tokens are shared in parts of one in so many.
+/// Tokens are shared in so many parts, and the stages of a model that grows have so many of them.
 const PARTS: u64 = 40;
-
-/// A stage has so many of them at least.
-const PARTS_MIN: u64 = 2;
+const PARTS_OF_STAGES: [u64; 3] = [12, 12, 16];
 
 /// Proposals that are given.
 const PROPOSALS_MAX: usize = 10;
 
-/// The share of the stage that masks, or warm-up, may take at most.
-const RAMP_SHARE: f64 = 0.1;
+/// The share of the stage that warm-up may take at most.
+const WARMUP_SHARE: f64 = 0.1;
 
 /// Steps of warm-up of the first stage and of the others (FLM-101B: 4,608,000 and 230,400 samples of 2,304 a step).
 const WARMUP_STEPS: [u64; 2] = [2000, 100];
@@ -87,8 +85,6 @@ pub struct ProposedStage {
     pub learning_rates: (f64, f64),
     /// Steps of warm-up.
     pub warmup_steps: u64,
-    /// Steps over which masks rise; 0 in the first stage.
-    pub ramp_steps: u64,
 }
 
 impl ProposedStage {
@@ -180,22 +176,16 @@ pub fn propose(question: &Question<'_>) -> Result<Vec<Proposal>, ProposalError> 
     if n_tokens < PARTS * batch_tokens {
         return Err(ProposalError::Tokens { n_tokens, batch_tokens, needed: PARTS * batch_tokens });
     }
-    let first = candidates(question, rows, Beginning::PLAIN);
-    let grown = candidates(question, rows, Beginning::MASKED);
-    let mut found: Vec<Priced> = Vec::new();
-    for shapes in rising(&first, &grown) {
-        let shares = shares(shapes.len() as u64, n_tokens / batch_tokens);
-        let priced = shares.filter_map(|steps| price(question, &shapes, &steps, batch_tokens));
-        if let Some(best) = priced.min_by(|a, b| a.0.total_cmp(&b.0)) {
-            found.push(best);
-        }
-    }
+    let n_steps = n_tokens / batch_tokens;
+    let ways = |shape: Shape| [from_scratch(question, rows, n_steps, shape), growing(question, rows, n_steps, shape)];
+    let ways = last_shapes(question).flat_map(ways).flatten();
+    let mut found: Vec<Priced> = ways.filter_map(|stages| price(question, stages, batch_tokens)).collect();
     if found.is_empty() {
-        return Err(too_little(question, batch_tokens, &first));
+        return Err(too_little(question, rows));
     }
     found.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut told = BTreeSet::new();
-    found.retain(|(_, stages)| told.insert((stages.len(), stages[stages.len() - 1].0.shape.layers)));
+    found.retain(|(_, stages)| told.insert((stages.len(), stages[stages.len() - 1].0.shape.hidden)));
     found.truncate(PROPOSALS_MAX);
     Ok(found.into_iter().map(|(loss, stages)| proposal(question, rows, loss, &stages)).collect())
 }
@@ -228,19 +218,37 @@ fn batch_rows(question: &Question<'_>) -> u64 {
     ((rows / multiple as f64).round() as u64).clamp(1, (ROWS_MOST / multiple).max(1)) * multiple
 }
 
-/// The shapes that fit in some layout where a stage begins so.
-fn candidates(question: &Question<'_>, rows: u64, beginning: Beginning) -> Vec<Candidate> {
+/// A shape in its fastest layout, if it fits in any where a stage begins so.
+fn candidate(question: &Question<'_>, rows: u64, shape: Shape, beginning: Beginning) -> Option<Candidate> {
     let Resources { device, n_devices, usd_per_device_hour, .. } = question.resources;
-    let machine = machine(question);
-    let candidate = |heads: u64| {
-        let shape = shape_of(question, heads);
-        // What doesn't fit, or divide, is no candidate.
-        let layout = layouts("", &shape, rows, beginning, &machine).ok()?.into_iter().next()?;
-        let seconds = layout.step_seconds / (rows * question.context) as f64 / device.availability;
-        let usd = seconds / 3600.0 * *n_devices as f64 * usd_per_device_hour;
-        Some(Candidate { shape, layout, usd_per_token: usd, seconds_per_token: seconds })
+    // What doesn't fit, or divide, is no candidate.
+    let layout = layouts("", &shape, rows, beginning, &machine(question)).ok()?.into_iter().next()?;
+    let seconds = layout.step_seconds / (rows * question.context) as f64 / device.availability;
+    let usd = seconds / 3600.0 * *n_devices as f64 * usd_per_device_hour;
+    Some(Candidate { shape, layout, usd_per_token: usd, seconds_per_token: seconds })
+}
+
+/// Candidates with the steps of their stages.
+type Stages = Vec<(Candidate, u64)>;
+
+fn from_scratch(question: &Question<'_>, rows: u64, n_steps: u64, whole: Shape) -> Option<Stages> {
+    Some(vec![(candidate(question, rows, whole, Beginning::PLAIN)?, n_steps)])
+}
+
+/// A third of the blocks, two thirds, and all.
+fn growing(question: &Question<'_>, rows: u64, n_steps: u64, whole: Shape) -> Option<Stages> {
+    let layers = [1, 2, 3].map(|thirds| (whole.layers * thirds).div_ceil(3));
+    if layers[0] == layers[1] || layers[1] == layers[2] {
+        return None;
+    }
+    let steps = PARTS_OF_STAGES.map(|parts| n_steps * parts / PARTS);
+    let steps = [steps[0], steps[1], n_steps - steps[0] - steps[1]];
+    let stage = |index: usize| {
+        let beginning = if index == 0 { Beginning::PLAIN } else { Beginning::GROWN };
+        let shape = Shape { layers: layers[index], ..whole };
+        Some((candidate(question, rows, shape, beginning)?, steps[index]))
     };
-    HEADS.into_iter().filter_map(candidate).collect()
+    (0..3).map(stage).collect()
 }
 
 fn machine<'a>(question: &Question<'a>) -> Machine<'a> {
@@ -248,67 +256,43 @@ fn machine<'a>(question: &Question<'a>) -> Machine<'a> {
     Machine { device, n_devices: *n_devices, precision: *precision, recompute: *recompute }
 }
 
-fn shape_of(question: &Question<'_>, heads: u64) -> Shape {
-    let hidden = heads * HEAD_SIZE;
+/// Models to end with.
+fn last_shapes(question: &Question<'_>) -> impl Iterator<Item = Shape> {
     let (vocabulary, context) = (question.vocabulary, question.context);
-    Shape { layers: heads, hidden, heads, head_size: HEAD_SIZE, ffn: 4 * hidden, vocabulary, context }
+    HEADS.into_iter().flat_map(move |heads| {
+        let near = (heads * 3).div_ceil(4 * BLOCKS)..=heads * 5 / (4 * BLOCKS);
+        let layers: BTreeSet<u64> = near.map(|n| n * BLOCKS).chain([heads]).collect();
+        let hidden = heads * HEAD_SIZE;
+        let shape =
+            move |layers| Shape { layers, hidden, heads, head_size: HEAD_SIZE, ffn: 4 * hidden, vocabulary, context };
+        layers.into_iter().map(shape)
+    })
 }
 
-/// All lists of one of `first` and up to two of `grown`, each larger than the one before.
-fn rising(first: &[Candidate], grown: &[Candidate]) -> Vec<Vec<Candidate>> {
-    let mut lists: Vec<Vec<Candidate>> = first.iter().map(|candidate| vec![*candidate]).collect();
-    let mut longest = lists.clone();
-    for _ in 1..3 {
-        let grows = |list: &Vec<Candidate>, next: &Candidate| {
-            let before = list[list.len() - 1].shape.n_parameters() as f64;
-            next.shape.n_parameters() as f64 >= GROWTH_MIN * before
-        };
-        let longer = |list: &Vec<Candidate>| {
-            let next = grown.iter().filter(|next| grows(list, next));
-            next.map(|next| [&list[..], &[*next]].concat()).collect::<Vec<_>>()
-        };
-        longest = longest.iter().flat_map(longer).collect();
-        lists.extend(longest.clone());
-    }
-    lists
-}
-
-/// Steps of every stage, for every way to share [`PARTS`] parts of them; the last stage has the rest.
-fn shares(n_stages: u64, n_steps: u64) -> Box<dyn Iterator<Item = Vec<u64>>> {
-    let part = move |parts: u64| n_steps * parts / PARTS;
-    match n_stages {
-        1 => Box::new(std::iter::once(vec![n_steps])),
-        2 => Box::new((PARTS_MIN..=PARTS - PARTS_MIN).map(move |first| vec![part(first), n_steps - part(first)])),
-        _ => Box::new((PARTS_MIN..=PARTS - 2 * PARTS_MIN).flat_map(move |first| {
-            let rest = move |second: u64| n_steps - part(first) - part(second);
-            (PARTS_MIN..=PARTS - first - PARTS_MIN).map(move |second| vec![part(first), part(second), rest(second)])
-        })),
-    }
-}
-
-type Priced = (f64, Vec<(Candidate, u64)>);
+type Priced = (f64, Stages);
 
 /// The predicted loss, where the budget is enough.
-fn price(question: &Question<'_>, shapes: &[Candidate], steps: &[u64], batch_tokens: u64) -> Option<Priced> {
-    let stages = || shapes.iter().zip(steps).map(|(candidate, steps)| (candidate, steps * batch_tokens));
-    let usd: f64 = stages().map(|(candidate, tokens)| candidate.usd_per_token * tokens as f64).sum();
+fn price(question: &Question<'_>, stages: Stages, batch_tokens: u64) -> Option<Priced> {
+    let tokens = || stages.iter().map(|(candidate, steps)| (candidate, (steps * batch_tokens) as f64));
+    let usd: f64 = tokens().map(|(candidate, tokens)| candidate.usd_per_token * tokens).sum();
     if usd > question.budget_usd {
         return None;
     }
-    let sizes = stages().map(|(candidate, tokens)| (candidate.shape.n_parameters() as f64, tokens as f64));
-    let loss = question.law.of_stages(sizes);
-    Some((loss, shapes.iter().copied().zip(steps.iter().copied()).collect()))
+    let sizes = tokens().map(|(candidate, tokens)| (candidate.shape.n_parameters() as f64, tokens));
+    Some((question.law.of_stages(sizes), stages))
 }
 
-fn cheapest(candidates: &[Candidate]) -> Option<&Candidate> {
-    candidates.iter().min_by(|a, b| a.usd_per_token.total_cmp(&b.usd_per_token))
+/// The model that is cheapest to train from scratch.
+fn cheapest(question: &Question<'_>, rows: u64) -> Option<Candidate> {
+    let alone = last_shapes(question).filter_map(|shape| candidate(question, rows, shape, Beginning::PLAIN));
+    alone.min_by(|a, b| a.usd_per_token.total_cmp(&b.usd_per_token))
 }
 
-fn too_little(question: &Question<'_>, batch_tokens: u64, candidates: &[Candidate]) -> ProposalError {
-    let Some(cheapest) = cheapest(candidates) else {
-        let smallest = shape_of(question, HEADS[0]);
-        let found =
-            layouts(&name(&smallest), &smallest, batch_tokens / question.context, Beginning::PLAIN, &machine(question));
+fn too_little(question: &Question<'_>, rows: u64) -> ProposalError {
+    let batch_tokens = rows * question.context;
+    let Some(cheapest) = cheapest(question, rows) else {
+        let smallest = last_shapes(question).next().expect("there are shapes");
+        let found = layouts(&name(&smallest), &smallest, rows, Beginning::PLAIN, &machine(question));
         return ProposalError::Memory(found.expect_err("it would be a candidate else"));
     };
     let affordable = (question.budget_usd / cheapest.usd_per_token) as u64 / batch_tokens * batch_tokens;
@@ -328,8 +312,7 @@ fn needed_usd(question: &Question<'_>) -> String {
     let mut asked = question.clone();
     let mut enough = f64::INFINITY;
     for _ in 0..BUDGETS_TRIED {
-        let candidates = candidates(&asked, batch_rows(&asked), Beginning::PLAIN);
-        let Some(cheapest) = cheapest(&candidates) else { break };
+        let Some(cheapest) = cheapest(&asked, batch_rows(&asked)) else { break };
         let costs = cheapest.usd_per_token * asked.n_tokens as f64;
         if costs <= asked.budget_usd {
             enough = enough.min(asked.budget_usd);
@@ -345,32 +328,24 @@ fn needed_usd(question: &Question<'_>) -> String {
     format!("{needed:.digits$}")
 }
 
-/// Each stage begins at the learning rate at which the one before ended ("approximately inherit", FLM-101B, section 2.3): one cosine over the whole
-/// run says what that is. Between these rates, and behind its warm-up, each stage has half a cosine of its own.
+/// Each stage warms up to the highest learning rate; the last falls from there, along a cosine, and the others stay (docs/growth.md).
 fn proposal(question: &Question<'_>, rows: u64, loss: f64, stages: &[(Candidate, u64)]) -> Proposal {
     let n_steps: u64 = stages.iter().map(|(_, steps)| steps).sum();
     let (peak, end) = question.learning_rates;
-    let rate =
-        |steps: u64| end + (peak - end) * 0.5 * (1.0 + (std::f64::consts::PI * steps as f64 / n_steps as f64).cos());
     let batch_tokens = rows * question.context;
-    let mut done = 0;
-    let mut stage = |(index, (candidate, steps)): (usize, &(Candidate, u64))| {
-        let learning_rates = (rate(done), rate(done + steps));
-        done += steps;
-        let at_most = ((*steps as f64 * RAMP_SHARE) as u64).max(1);
-        let ramp_steps = if index == 0 { 0 } else { at_most.min(WARMUP_STEPS[0]) };
+    let stage = |(index, (candidate, steps)): (usize, &(Candidate, u64))| {
+        let at_most = ((*steps as f64 * WARMUP_SHARE) as u64).max(1);
         ProposedStage {
-            name: name(&candidate.shape),
+            name: stage_name(&candidate.shape, stages),
             shape: candidate.shape,
             n_steps: *steps,
             rows,
             layout: candidate.layout,
-            learning_rates,
+            learning_rates: (peak, if index + 1 == stages.len() { end } else { peak }),
             warmup_steps: WARMUP_STEPS[index.min(1)].min(at_most),
-            ramp_steps,
         }
     };
-    let proposed: Vec<ProposedStage> = stages.iter().enumerate().map(&mut stage).collect();
+    let proposed: Vec<ProposedStage> = stages.iter().enumerate().map(stage).collect();
     let sum = |of: fn(&Candidate) -> f64| {
         stages.iter().map(|(candidate, steps)| of(candidate) * (steps * batch_tokens) as f64).sum::<f64>()
     };
@@ -382,6 +357,13 @@ fn proposal(question: &Question<'_>, rows: u64, loss: f64, stages: &[(Candidate,
         loss,
         from_scratch_usd: last.usd_per_token * (n_steps * batch_tokens) as f64,
     }
+}
+
+/// The size; with the blocks, where that is another stage's too.
+fn stage_name(shape: &Shape, stages: &[(Candidate, u64)]) -> String {
+    let size = name(shape);
+    let n_alike = stages.iter().filter(|(other, _)| name(&other.shape) == size).count();
+    if n_alike > 1 { format!("{size}-{}", shape.layers) } else { size }
 }
 
 /// A size as a name: 16B, 350M.

@@ -1,7 +1,8 @@
 //! `cargo xtask study growth`: the same model from scratch and grown in many ways, on real text, at equal tokens and at equal FLOPs.
 //!
-//! Data are made once, from `demo-corpus/`; every arm reads the same rows in the same order, and a seed is that of the weights. Two trainings run side by side, on
-//! one thread each. What is done is not done again, and what was interrupted goes on, so the study may be stopped at any time.
+//! Data are made once, from `demo-corpus/`; every arm reads the same rows in the same order, and a seed is that of the weights. Trainings run side by side, on
+//! one thread each. What stands in `docs/growth/losses.csv` is done, here or elsewhere, and is not done again; what was interrupted goes on, so the study may be
+//! stopped at any time.
 
 mod arms;
 mod outcome;
@@ -18,14 +19,11 @@ use serde_json::json;
 
 use self::arms::{Training, trainings};
 
-/// Trainings side by side.
-const AT_ONCE: usize = 2;
-
 /// The run file of the data.
 const DATA: &str = "configs/study-growth.toml";
 
 /// Trains what is not trained yet, and writes results and pictures of all that is.
-pub(crate) fn growth(root: &Path, arms: &[String], seeds: &[u64]) -> anyhow::Result<()> {
+pub(crate) fn growth(root: &Path, arms: &[String], seeds: &[u64], at_once: usize) -> anyhow::Result<()> {
     crate::cargo(root, &["build", "--workspace", "--bin", "moso"])?;
     crate::cargo(root, &["build", "--workspace", "--example", "study"])?;
     let debug = crate::target_folder(root)?.join("debug");
@@ -38,17 +36,20 @@ pub(crate) fn growth(root: &Path, arms: &[String], seeds: &[u64]) -> anyhow::Res
     };
     let (moso, study) = (copied("moso", "moso")?, copied("study", "examples/study")?);
     let all = trainings();
+    make_data(root, &moso, &folder.join("data"))?;
+    let rows = rows_of(&folder)?;
+    let known = outcome::known(root, &rows, &all)?;
     let wanted = |training: &&Training| {
         let is_named = arms.is_empty() || arms.iter().any(|name| *name == training.arm);
-        is_named && (seeds.is_empty() || seeds.contains(&training.seed))
+        let is_known = known.iter().any(|outcome| outcome.is_of(training));
+        is_named && (seeds.is_empty() || seeds.contains(&training.seed)) && !is_known
     };
     let wanted: Vec<&Training> = all.iter().filter(wanted).collect();
-    make_data(root, &moso, &folder.join("data"))?;
     for training in &all {
         forget_others(&training.folder(&folder), &arm_file(&folder, training)?)?;
     }
-    train_all(&study, &folder, wanted, &all)?;
-    outcome::write(root, &folder, &all)
+    train_all(&study, &folder, wanted, &all, at_once.max(1))?;
+    outcome::write(root, &folder, &rows, known, &all)
 }
 
 /// Rows for all arms and seeds: with others, losses of two seeds could not be compared.
@@ -60,13 +61,29 @@ fn make_data(root: &Path, moso: &Path, out: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The hash of the rows that are trained on, and of those held out.
+fn rows_of(folder: &Path) -> anyhow::Result<String> {
+    let mut hash = blake3::Hasher::new();
+    for rows in ["study", "validation"] {
+        let path = folder.join("data/packed").join(rows).join("manifest.json");
+        hash.update(&fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?);
+    }
+    Ok(hash.finalize().to_hex().to_string())
+}
+
 struct Running<'a> {
     training: &'a Training,
     process: Child,
     begun: Instant,
 }
 
-fn train_all(program: &Path, folder: &Path, wanted: Vec<&Training>, all: &[Training]) -> anyhow::Result<()> {
+fn train_all(
+    program: &Path,
+    folder: &Path,
+    wanted: Vec<&Training>,
+    all: &[Training],
+    at_once: usize,
+) -> anyhow::Result<()> {
     let mut waiting: VecDeque<&Training> =
         wanted.into_iter().filter(|training| !is_done(&training.folder(folder))).collect();
     let (n_all, mut n_done) = (waiting.len(), 0);
@@ -74,7 +91,7 @@ fn train_all(program: &Path, folder: &Path, wanted: Vec<&Training>, all: &[Train
     let flops_all = flops_left;
     let mut running: Vec<Running<'_>> = Vec::new();
     while !waiting.is_empty() || !running.is_empty() {
-        while running.len() < AT_ONCE {
+        while running.len() < at_once {
             let Some(training) = next(&mut waiting, &running, folder) else { break };
             running.push(Running { training, process: begin(program, folder, training, all)?, begun: Instant::now() });
         }

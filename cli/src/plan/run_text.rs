@@ -7,8 +7,8 @@ use planner::{Proposal, ProposedStage, Resources};
 
 use super::table::significant;
 
-/// How proposed stages grow, but for the length of the ramp.
-const GROWTH: &str = "growth = { depth = \"stack\", width = \"random\", moments = \"old\", ramp = ";
+/// How proposed stages grow: what won in the study of growth (docs/growth.md).
+const GROWTH: &str = "growth = { depth = \"stack\", width = \"random\", moments = \"grown\", ramp = 0 }";
 
 /// Sections of a template that are about its own models.
 const OF_OTHER_MODELS: [&str; 2] = ["[sweep]", "[predict]"];
@@ -34,7 +34,9 @@ pub(super) fn run_text(
     let usd = significant(*usd);
     let mut text = format!("# Written by `moso plan --budget`: ${usd}, {days:.2} days, predicted loss {loss:.3}.\n\n");
     push_lines(&mut text, &without_sections(&lines[first..stages]));
-    proposal.stages.iter().for_each(|stage| write_stage(&mut text, stage, mix));
+    for (index, stage) in proposal.stages.iter().enumerate() {
+        write_stage(&mut text, stage, mix, index > 0);
+    }
     let name = proposal.stages[proposal.stages.len() - 1].name.as_str();
     let title = format!("title = \"A model of {name} for ${usd}\"");
     let machine = resources.n_devices as f64;
@@ -110,7 +112,7 @@ fn without_sections<'a>(lines: &[&'a str]) -> Vec<&'a str> {
     kept
 }
 
-fn write_stage(text: &mut String, stage: &ProposedStage, mix: &str) {
+fn write_stage(text: &mut String, stage: &ProposedStage, mix: &str, grows: bool) {
     let ProposedStage { name, shape, rows, layout, learning_rates: (peak, end), .. } = stage;
     let batch_tokens = rows * shape.context;
     let _ = write!(
@@ -131,8 +133,8 @@ fn write_stage(text: &mut String, stage: &ProposedStage, mix: &str) {
         layout.layout.pipeline,
         layout.layout.data,
     );
-    if stage.ramp_steps > 0 {
-        let _ = writeln!(text, "{GROWTH}{} }}", stage.ramp_steps * batch_tokens);
+    if grows {
+        let _ = writeln!(text, "{GROWTH}");
     }
     text.push('\n');
 }

@@ -37,6 +37,29 @@ fn the_published_points_give_the_published_law() {
     }
 }
 
+/// Parameters and held-out loss of `configs/prediction.toml`: widths 64 to 256, the mean of four seeds each (docs/log.md).
+const SMALL_ONES: [(f64, f64); 9] = [
+    (232_832.0, 3.0723),
+    (352_480.0, 3.0151),
+    (496_704.0, 2.9819),
+    (665_504.0, 2.9515),
+    (858_880.0, 2.9196),
+    (1_319_360.0, 2.8849),
+    (1_878_144.0, 2.8626),
+    (2_535_232.0, 2.8471),
+    (3_290_624.0, 2.8193),
+];
+
+/// The width of 1,024 was trained with a seed of its own after its loss was predicted.
+#[test]
+fn a_model_of_four_times_the_width_was_predicted_within_two_hundredths() {
+    let (n_parameters, found) = (50_911_232.0, 2.7186);
+    let law = fit(&points(&SMALL_ONES)).unwrap();
+    assert!((law.at(n_parameters) - found).abs() < 0.02, "{law:?}");
+    let band = law.band(n_parameters, 0.9);
+    assert!(band.holds(found) && band.high - band.low < 0.08, "{band:?}");
+}
+
 /// A law through exact points is found again, and is sure of itself.
 #[test]
 fn exact_points_give_their_law_back() {

@@ -188,7 +188,12 @@ fn requests(proposal: &Proposal) -> Vec<StageRequest> {
             end: stage.learning_rates.1,
             warmup_tokens: stage.warmup_steps * stage.rows * stage.shape.context,
         }),
-        growth: (index > 0).then(|| super::masked(stage.ramp_steps * stage.rows * stage.shape.context)),
+        growth: (index > 0).then_some(Growth {
+            depth: Depth::Stack,
+            width: Width::Random,
+            ramp_tokens: 0,
+            moments: Moments::Grown,
+        }),
     };
     proposal.stages.iter().enumerate().map(request).collect()
 }
@@ -281,10 +286,11 @@ fn the_papers_budget() {
     let resources = Resources { device, usd_per_device_hour: 1.0, ..resources("A800", 192) };
     let proposals = propose(&question(&resources, 100_000.0, 311_000_000_000)).unwrap();
     let best = &proposals[0];
-    assert!(best.usd > 99_000.0, "the budget is there to be spent: {best:?}");
-    assert!(
-        best.stages.len() == 3 && best.loss < best_of(&proposals, 2) && best_of(&proposals, 2) < best_of(&proposals, 1)
-    );
+    assert!(best.usd > 95_000.0, "the budget is there to be spent: {best:?}");
+    assert!(best.stages.len() == 3 && best.loss < best_of(&proposals, 1), "{best:?}");
+    let [small, middle, large] = &best.stages[..] else { panic!("{best:?}") };
+    assert!(3 * small.shape.layers == large.shape.layers && 3 * middle.shape.layers == 2 * large.shape.layers);
+    assert!(small.learning_rates == (4e-4, 4e-4) && large.learning_rates == (4e-4, 6e-6));
     let of_paper = CHINCHILLA.of_stages([(15.52e9, 245.37e9), (50.95e9, 39.64e9), (101.70e9, 26.54e9)]);
     assert!((of_paper - 2.0634).abs() < 1e-4 && best.loss < of_paper && of_paper - best.loss < 0.01, "{of_paper}");
 }

@@ -22,6 +22,7 @@ const PEAK: f64 = 8e-3;
 
 /// Share of the tokens that the small models see before the last growth step.
 const SMALL_SHARE: f64 = 0.6;
+const LATE_SHARE: f64 = 0.8;
 
 /// Of a grown stage: masks rise over a tenth, the learning rate over a twentieth.
 const RAMP: u64 = 10;
@@ -66,6 +67,8 @@ enum Rate {
     Rewarm,
     /// The same without the warm-up.
     Rewind,
+    /// As `Rewarm`, but falling in the last stage alone.
+    Stable,
     /// One cosine over all stages.
     Inherit,
 }
@@ -100,10 +103,6 @@ impl Training {
 
     pub(super) fn flops(&self) -> f64 {
         self.flops_after(u64::MAX)
-    }
-
-    pub(super) fn tokens(&self) -> u64 {
-        self.stages.iter().map(|stage| stage.tokens).sum()
     }
 
     /// Steps of the first stage.
@@ -151,6 +150,7 @@ struct Arm {
     shapes: &'static [Shape],
     growths: &'static [Growth],
     rate: Rate,
+    small_share: f64,
     budgets: &'static [Budget],
 }
 
@@ -175,11 +175,15 @@ const fn arm(
     growths: &'static [Growth],
     budgets: &'static [Budget],
 ) -> Arm {
-    Arm { name, words, shapes, growths, rate: Rate::Rewarm, budgets }
+    Arm { name, words, shapes, growths, rate: Rate::Rewarm, small_share: SMALL_SHARE, budgets }
 }
 
-const ARMS: [Arm; 17] = [
+const ARMS: [Arm; 21] = [
     arm(("scratch", "from scratch"), &[LARGE], &[], &[Budget::HalfFlops, Budget::EqualFlops]),
+    Arm {
+        rate: Rate::Stable,
+        ..arm(("scratch-stable", "from scratch, rate falls last"), &[LARGE, LARGE, LARGE], &[], FLOPS)
+    },
     arm(("small-shallow", "2 blocks alone"), &[SHALLOW], &[], FLOPS),
     arm(("small-narrow", "3 blocks of half the width alone"), &[NARROW], &[], FLOPS),
     arm(("depth-stack", "2 to 6 blocks, stacked copies"), &[SHALLOW, LARGE], &[STACK], BOTH),
@@ -222,6 +226,30 @@ const ARMS: [Arm; 17] = [
         rate: Rate::Inherit,
         ..arm(("masked-inherit", "width and depth, masked; one curve"), &[NARROW, LARGE], &[MASKED], FLOPS)
     },
+    arm(
+        ("five-stack", "2 to 3 to 4 to 5 to 6 blocks, stacked"),
+        &[SHALLOW, WIDENED, HALF_DEEP, shape(5, 64), LARGE],
+        &[STACK, STACK, STACK, STACK],
+        BOTH,
+    ),
+    Arm {
+        small_share: LATE_SHARE,
+        ..arm(
+            ("three-late", "2 to 4 to 6, stacked, last after 80 %"),
+            &[SHALLOW, HALF_DEEP, LARGE],
+            &[STACK, STACK],
+            BOTH,
+        )
+    },
+    Arm {
+        rate: Rate::Stable,
+        ..arm(
+            ("three-stable", "2 to 4 to 6, stacked, rate falls last"),
+            &[SHALLOW, HALF_DEEP, LARGE],
+            &[STACK, STACK],
+            BOTH,
+        )
+    },
 ];
 
 /// An arm in words.
@@ -242,8 +270,8 @@ fn stages(arm: &Arm, budget: Budget) -> Vec<StageRequest> {
     let n_small = arm.shapes.len() - 1;
     let share = |index: usize| match n_small {
         0 => 1.0,
-        _ if index < n_small => SMALL_SHARE / n_small as f64,
-        _ => 1.0 - SMALL_SHARE,
+        _ if index < n_small => arm.small_share / n_small as f64,
+        _ => 1.0 - arm.small_share,
     };
     let flops_of_token: f64 =
         arm.shapes.iter().enumerate().map(|(index, shape)| share(index) * shape.flops_per_token() as f64).sum();
@@ -254,7 +282,9 @@ fn stages(arm: &Arm, budget: Budget) -> Vec<StageRequest> {
     };
     let stage = |(index, shape): (usize, &Shape)| {
         let tokens = (steps * share(index)).round() as u64 * BATCH_TOKENS;
-        let growth = index.checked_sub(1).map(|before| {
+        // An arm that stays as it is has stages only for its learning rate.
+        let before = index.checked_sub(1).filter(|&before| arm.shapes[before] != *shape);
+        let growth = before.map(|before| {
             let growth = arm.growths[before];
             Growth { ramp_tokens: growth.ramp_tokens * (tokens / RAMP), ..growth }
         });
@@ -264,6 +294,7 @@ fn stages(arm: &Arm, budget: Budget) -> Vec<StageRequest> {
             // One curve for all stages ends where all end.
             Rate::Inherit => Some(cosine(PEAK, PEAK / 10.0, tokens / WARM_UP)),
             Rate::Rewind if index > 0 => Some(cosine(PEAK, if is_last { PEAK / 10.0 } else { PEAK / 2.0 }, 0)),
+            Rate::Stable => Some(cosine(PEAK, if is_last { PEAK / 10.0 } else { PEAK }, tokens / WARM_UP)),
             Rate::Rewarm | Rate::Rewind => {
                 Some(cosine(PEAK, if is_last { PEAK / 10.0 } else { PEAK / 2.0 }, tokens / WARM_UP))
             }

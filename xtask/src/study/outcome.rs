@@ -5,18 +5,20 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
 use super::arms::{Budget, Training, scratch_flops, words};
 use super::{is_done, log_of, picture};
+
+/// Every held-out loss of every training that is done: the record from which a study goes on, on any machine.
+const LOSSES: &str = "docs/growth/losses.csv";
 
 /// A training that is done.
 pub(super) struct Outcome {
     pub(super) arm: &'static str,
     pub(super) budget: Budget,
     pub(super) seed: u64,
-    pub(super) tokens: u64,
     pub(super) flops: f64,
     pub(super) loss: f64,
     /// Validation loss by FLOPs.
@@ -40,16 +42,83 @@ impl Spread {
     }
 }
 
-pub(super) fn write(root: &Path, folder: &Path, all: &[Training]) -> anyhow::Result<()> {
-    let done = all.iter().filter(|training| is_done(&training.folder(folder)));
-    let outcomes = done.map(|training| read(folder, training)).collect::<anyhow::Result<Vec<Outcome>>>()?;
+impl Outcome {
+    /// Of a curve that has a point.
+    fn new(training: &Training, curve: Vec<(f64, f64)>) -> Option<Self> {
+        let &(flops, loss) = curve.last()?;
+        let Training { arm, budget, seed, .. } = *training;
+        Some(Self { arm, budget, seed, flops, loss, curve })
+    }
+
+    pub(super) fn is_of(&self, training: &Training) -> bool {
+        (self.arm, self.budget, self.seed) == (training.arm, training.budget, training.seed)
+    }
+}
+
+/// What the trainings of this study, as it is defined now, came to wherever they ran: `docs/growth/losses.csv`.
+pub(super) fn known(root: &Path, rows: &str, all: &[Training]) -> anyhow::Result<Vec<Outcome>> {
+    let path = root.join(LOSSES);
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let (known, n_others) = recorded(&text, rows, all).with_context(|| path.display().to_string())?;
+    if n_others > 0 {
+        println!("{n_others} trainings in {LOSSES} were of other arms or rows: they are forgotten");
+    }
+    Ok(known)
+}
+
+/// The trainings of a record that are among `all`, and how many are not.
+fn recorded(text: &str, rows: &str, all: &[Training]) -> anyhow::Result<(Vec<Outcome>, usize)> {
+    let mut curves: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
+    for line in text.lines().skip(1) {
+        let wrong = || format!("not a loss of the study: {line}");
+        let [arm, budget, seed, definition, flops, loss] = line.split(',').collect::<Vec<_>>()[..] else {
+            bail!(wrong())
+        };
+        let point = (flops.parse().with_context(wrong)?, loss.parse().with_context(wrong)?);
+        curves.entry([arm, budget, seed, definition].join(",")).or_default().push(point);
+    }
+    let of = |training: &Training| {
+        let curve = curves.remove(&key(training, rows));
+        curve.and_then(|curve| Outcome::new(training, curve))
+    };
+    let known = all.iter().filter_map(of).collect();
+    Ok((known, curves.len()))
+}
+
+/// Names a training in the record: arm, budget, seed, and what was trained on which rows, in eight hexadecimal digits.
+fn key(training: &Training, rows: &str) -> String {
+    let definition = blake3::hash(format!("{} {rows}", training.to_json()).as_bytes()).to_hex();
+    format!("{},{},{},{}", training.arm, training.budget.name(), training.seed, &definition[..8])
+}
+
+/// Writes results and pictures of what is known and of what is done in `folder`.
+pub(super) fn write(
+    root: &Path,
+    folder: &Path,
+    rows: &str,
+    known: Vec<Outcome>,
+    all: &[Training],
+) -> anyhow::Result<()> {
+    let mut known = known;
+    let mut outcomes = Vec::new();
+    let mut csv = "arm,budget,seed,definition,flops,loss\n".to_owned();
+    for training in all {
+        let outcome = match known.iter().position(|outcome| outcome.is_of(training)) {
+            Some(index) => known.swap_remove(index),
+            None if is_done(&training.folder(folder)) => read(folder, training)?,
+            None => continue,
+        };
+        for (flops, loss) in &outcome.curve {
+            let _ = writeln!(csv, "{},{flops:.0},{loss:.5}", key(training, rows));
+        }
+        outcomes.push(outcome);
+    }
     let records: Vec<Value> = outcomes.iter().map(|outcome| record(outcome, &outcomes)).collect();
     fs::write(folder.join("growth.json"), serde_json::to_string_pretty(&records)?)?;
-    let docs = root.join("docs/growth");
-    fs::create_dir_all(&docs)?;
-    fs::write(docs.join("losses.csv"), losses(&outcomes))?;
+    fs::write(root.join(LOSSES), csv)?;
     let table = table(&outcomes);
     println!("{table}");
+    let docs = root.join("docs/growth");
     fs::write(docs.join("table.md"), &table)?;
     fs::write(docs.join("study.svg"), picture::draw(&outcomes))?;
     println!(
@@ -77,9 +146,7 @@ fn read(folder: &Path, training: &Training) -> anyhow::Result<Outcome> {
         .into_iter()
         .map(|(tokens, losses)| (training.flops_after(tokens), losses.iter().sum::<f64>() / losses.len() as f64))
         .collect();
-    let &(flops, loss) = curve.last().with_context(|| format!("{} has no validation", path.display()))?;
-    let Training { arm, budget, seed, .. } = *training;
-    Ok(Outcome { arm, budget, seed, tokens: training.tokens(), flops, loss, curve })
+    Outcome::new(training, curve).with_context(|| format!("{} has no validation", path.display()))
 }
 
 fn record(outcome: &Outcome, all: &[Outcome]) -> Value {
@@ -112,17 +179,6 @@ pub(super) fn flops_to_scratch(arm: &str, seed: u64, all: &[Outcome]) -> Option<
     }
     let way = (loss - target) / (loss - last_loss);
     Some((flops.ln() + way * (last.ln() - flops.ln())).exp())
-}
-
-fn losses(outcomes: &[Outcome]) -> String {
-    let mut csv = "arm,budget,seed,tokens,flops,loss\n".to_owned();
-    for outcome in outcomes {
-        let (arm, budget, seed) = (outcome.arm, outcome.budget.name(), outcome.seed);
-        for (flops, loss) in &outcome.curve {
-            let _ = writeln!(csv, "{arm},{budget},{seed},{},{flops:.0},{loss:.5}", outcome.tokens);
-        }
-    }
-    csv
 }
 
 /// Arms in the order of the study.
@@ -194,7 +250,21 @@ mod tests {
     use super::*;
 
     fn outcome(arm: &'static str, budget: Budget, flops: f64, loss: f64) -> Outcome {
-        Outcome { arm, budget, seed: 1, tokens: 0, flops, loss, curve: Vec::new() }
+        Outcome { arm, budget, seed: 1, flops, loss, curve: Vec::new() }
+    }
+
+    #[test]
+    fn a_record_holds_for_the_same_arms_and_rows_alone() {
+        let all = super::super::arms::trainings();
+        let line =
+            |training: &Training| format!("{},1000,3.5\n{},2000,2.5\n", key(training, "rows"), key(training, "rows"));
+        let text = format!("arm,budget,seed,definition,flops,loss\n{}{}", line(&all[0]), line(&all[5]));
+        let (known, n_others) = recorded(&text, "rows", &all).unwrap();
+        assert!(known.len() == 2 && n_others == 0 && known[1].is_of(&all[5]));
+        assert_eq!((known[0].flops, known[0].loss, known[0].curve.len()), (2000.0, 2.5, 2));
+        let (known, n_others) = recorded(&text, "other rows", &all).unwrap();
+        assert!(known.is_empty() && n_others == 2);
+        assert!(recorded(&text.replace("3.5", "x"), "rows", &all).is_err());
     }
 
     #[test]

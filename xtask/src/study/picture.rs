@@ -21,7 +21,7 @@ const DRAWN: [(&str, &str); 5] = [
     ("small-shallow", "#9a9a9a"),
     ("depth-stack", "#c2410c"),
     ("both-masked", "#1d4ed8"),
-    ("three-stack", "#15803d"),
+    ("three-stable", "#15803d"),
 ];
 
 /// From numbers to places.
