@@ -27,7 +27,7 @@ pub struct Stability {
 
 /// What happens at a spike. Nothing was updated yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", try_from = "WrittenPolicy")]
 pub enum SpikePolicy {
     /// The batch is passed over.
     Skip,
@@ -38,4 +38,33 @@ pub enum SpikePolicy {
         /// How many batches are passed over: the one that spiked is the last of them.
         batches: u64,
     },
+}
+
+/// As run files have it: serde's own words for a wrong one are about Rust.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a policy is \"skip\", \"stop\" or { rollback = { batches = 2 } }")]
+enum WrittenPolicy {
+    Word(String),
+    Rollback { rollback: WrittenRollback },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenRollback {
+    batches: u64,
+}
+
+impl TryFrom<WrittenPolicy> for SpikePolicy {
+    type Error = String;
+
+    fn try_from(written: WrittenPolicy) -> Result<Self, String> {
+        match written {
+            WrittenPolicy::Word(word) if word == "skip" => Ok(Self::Skip),
+            WrittenPolicy::Word(word) if word == "stop" => Ok(Self::Stop),
+            WrittenPolicy::Word(word) => Err(format!(
+                "there is no policy \"{word}\": it is \"skip\", \"stop\" or {{ rollback = {{ batches = 2 }} }}"
+            )),
+            WrittenPolicy::Rollback { rollback: WrittenRollback { batches } } => Ok(Self::Rollback { batches }),
+        }
+    }
 }

@@ -72,6 +72,13 @@ fn what_is_wrong_with_a_run_file_is_said_with_its_line() {
     check_line("schedule = \"cosine\"", "schedule = \"sine\"", &["unknown variant `sine`", "warmup-stable-decay"]);
     check_line("warmup = 5_120", "warmup = 5_120, decay = 1", &["unknown field `decay`"]);
     check("policy = \"skip\"", "policy = { rollback = { batches = 9 } }", &["rollback.batches is 9", "skips_max, 8"]);
+    for wrong in ["\"rollback\"", "{ rollback = { rows = 9 } }", "7"] {
+        check_line(
+            "policy = \"skip\"",
+            &format!("policy = {wrong}"),
+            &["\"skip\", \"stop\" or { rollback = { batches = 2 } }"],
+        );
+    }
     check("window = 128", "window = 3", &["stability.window is 3; it must be at least 4"]);
     check("loss_sigma = 6.0", "loss_sigma = 0.5", &["stability.loss_sigma is 0.5"]);
     check("tensor = 1", "tensor = 7", &["stage small", "heads cannot be shared evenly by tensor = 7", "tensor may be"]);
