@@ -20,25 +20,22 @@ use crate::shape::Shape;
 /// Width of a head (FLM-101B, and its search's proxy).
 const HEAD_SIZE: u64 = 128;
 
-/// Heads of the shapes that are looked at: 2 million parameters beside the embedding to a thousand billion.
+/// Heads of the models that are looked at: with as many blocks, 2 million parameters beside the embedding to a thousand billion.
 const HEADS: [u64; 27] =
     [2, 3, 4, 6, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 64, 72, 80, 88, 96, 104, 112, 128, 144, 168];
 
 /// Beside as many blocks as heads, multiples of this from three quarters to five quarters of that.
-const BLOCKS: u64 = 6;
+const BLOCKS: u64 = 3;
 
 /// Tokens are shared in so many parts, and the stages of a model that grows have so many of them.
-const PARTS: u64 = 40;
-const PARTS_OF_STAGES: [u64; 3] = [12, 12, 16];
+const PARTS: u64 = 10;
+const PARTS_OF_STAGES: [u64; 3] = [3, 3, 4];
 
 /// Proposals that are given.
 const PROPOSALS_MAX: usize = 10;
 
-/// The share of the stage that warm-up may take at most.
-const WARMUP_SHARE: f64 = 0.1;
-
-/// Steps of warm-up of the first stage and of the others (FLM-101B: 4,608,000 and 230,400 samples of 2,304 a step).
-const WARMUP_STEPS: [u64; 2] = [2000, 100];
+/// The share of its stage that warm-up takes.
+const WARMUP_SHARE: f64 = 0.05;
 
 /// The largest budget: more than there is.
 const BUDGET_MOST: f64 = 1e15;
@@ -167,7 +164,7 @@ struct Candidate {
     seconds_per_token: f64,
 }
 
-/// The best schedules under the budget, lowest predicted loss first; one for every last model and number of stages.
+/// The best schedules under the budget, lowest predicted loss first: of every width the best from scratch and the best that grows.
 pub fn propose(question: &Question<'_>) -> Result<Vec<Proposal>, ProposalError> {
     check(question)?;
     let n_tokens = question.n_tokens;
@@ -333,17 +330,14 @@ fn proposal(question: &Question<'_>, rows: u64, loss: f64, stages: &[(Candidate,
     let n_steps: u64 = stages.iter().map(|(_, steps)| steps).sum();
     let (peak, end) = question.learning_rates;
     let batch_tokens = rows * question.context;
-    let stage = |(index, (candidate, steps)): (usize, &(Candidate, u64))| {
-        let at_most = ((*steps as f64 * WARMUP_SHARE) as u64).max(1);
-        ProposedStage {
-            name: stage_name(&candidate.shape, stages),
-            shape: candidate.shape,
-            n_steps: *steps,
-            rows,
-            layout: candidate.layout,
-            learning_rates: (peak, if index + 1 == stages.len() { end } else { peak }),
-            warmup_steps: WARMUP_STEPS[index.min(1)].min(at_most),
-        }
+    let stage = |(index, (candidate, steps)): (usize, &(Candidate, u64))| ProposedStage {
+        name: stage_name(&candidate.shape, stages),
+        shape: candidate.shape,
+        n_steps: *steps,
+        rows,
+        layout: candidate.layout,
+        learning_rates: (peak, if index + 1 == stages.len() { end } else { peak }),
+        warmup_steps: ((*steps as f64 * WARMUP_SHARE) as u64).max(1),
     };
     let proposed: Vec<ProposedStage> = stages.iter().enumerate().map(stage).collect();
     let sum = |of: fn(&Candidate) -> f64| {

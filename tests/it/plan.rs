@@ -217,6 +217,16 @@ fn a_budget_becomes_a_run_that_keeps_it() {
     let proposals = planned(&asked);
     let best = &proposals["proposals"][0];
     assert!(best["usd"].as_f64().unwrap() <= 100_000.0);
+    let text = fs::read_to_string(&out).unwrap();
+    let lines = |begins: &str| text.lines().filter(|line| line.starts_with(begins)).collect::<Vec<_>>();
+    assert_eq!(
+        lines("growth = "),
+        [r#"growth = { depth = "stack", width = "random", moments = "grown", ramp = 0 }"#; 2]
+    );
+    let [first, second, last] = lines("lr = ")[..] else { panic!("{text}") };
+    for (line, end) in [(first, "end = 4.0000e-4"), (second, "end = 4.0000e-4"), (last, "end = 6.0000e-6")] {
+        assert!(line.contains("peak = 4.0000e-4") && line.contains(end), "{line}");
+    }
     let plan = planned(&[&out]);
     near(&plan["total"]["usd"], best["usd"].as_f64().unwrap(), 1.0);
     near(&plan["total"]["tokens"], 311e9, 0.01 * 311e9);

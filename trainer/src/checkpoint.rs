@@ -111,7 +111,7 @@ pub enum CheckpointError {
     #[error(transparent)]
     Manifest(#[from] ManifestError),
     /// A file does not match its hash.
-    #[error("{} is damaged: it does not match the hash in its manifest; where there is a checkpoint before this one, remove its folder to go on from that", path.display())]
+    #[error("{} does not match the hash in its manifest; where there is an earlier checkpoint, remove the folder of the damaged one to go on from that", path.display())]
     Hash {
         /// The file.
         path: PathBuf,

@@ -109,8 +109,8 @@ enum Command {
         #[arg(long)]
         seed: Vec<u64>,
         /// Trainings side by side, on one thread each
-        #[arg(long, default_value_t = 2)]
-        at_once: usize,
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
+        at_once: u16,
     },
     /// Install the rivals of a stage in throw-away environments and measure them beside us in one run
     Peers(peers::Arguments),
@@ -152,7 +152,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Equality(arguments) => equality::run(&root, &arguments),
         Command::NearDuplicates => near_duplicates::run(&root),
         Command::Parity { write } => parity::run(&root, write),
-        Command::Study { arms, seed, at_once, .. } => study::growth(&root, &arms, &seed, at_once),
+        Command::Study { arms, seed, at_once, .. } => study::growth(&root, &arms, &seed, at_once.into()),
         Command::Peers(arguments) => peers::run(&root, &arguments),
     }
 }

@@ -18,6 +18,10 @@ use anyhow::{Context, bail, ensure};
 use serde_json::json;
 
 use self::arms::{Training, trainings};
+use self::outcome::Record;
+
+/// In the folder of a training: its key in the record.
+const KEY: &str = "key";
 
 /// The run file of the data.
 const DATA: &str = "configs/study-growth.toml";
@@ -34,22 +38,22 @@ pub(crate) fn growth(root: &Path, arms: &[String], seeds: &[u64], at_once: usize
         let (program, copy) = (debug.join(program), folder.join(name));
         fs::copy(&program, &copy).with_context(|| format!("cannot copy {}", program.display())).map(|_| copy)
     };
-    let (moso, study) = (copied("moso", "moso")?, copied("study", "examples/study")?);
+    let (moso, program) = (copied("moso", "moso")?, copied("study", "examples/study")?);
     let all = trainings();
-    make_data(root, &moso, &folder.join("data"))?;
-    let rows = rows_of(&folder)?;
-    let known = outcome::known(root, &rows, &all)?;
-    let wanted = |training: &&Training| {
-        let is_named = arms.is_empty() || arms.iter().any(|name| *name == training.arm);
-        let is_known = known.iter().any(|outcome| outcome.is_of(training));
-        is_named && (seeds.is_empty() || seeds.contains(&training.seed)) && !is_known
-    };
-    let wanted: Vec<&Training> = all.iter().filter(wanted).collect();
-    for training in &all {
-        forget_others(&training.folder(&folder), &arm_file(&folder, training)?)?;
+    for name in arms {
+        ensure!(all.iter().any(|training| training.arm == name), "the study has no arm {name}");
     }
-    train_all(&study, &folder, wanted, &all, at_once.max(1))?;
-    outcome::write(root, &folder, &rows, known, &all)
+    make_data(root, &moso, &folder.join("data"))?;
+    let study = Study { program, folder, record: Record::new(root, rows_of(&root.join("out/study"))?) };
+    for training in &all {
+        study.forget_others(training)?;
+    }
+    let is_named = |training: &&Training| {
+        let is_named = arms.is_empty() || arms.iter().any(|name| *name == training.arm);
+        is_named && (seeds.is_empty() || seeds.contains(&training.seed))
+    };
+    study.train_all(all.iter().filter(is_named).collect(), &all, at_once)?;
+    outcome::write(root, &study.folder, &study.record.outcomes(&all)?, all.len())
 }
 
 /// Rows for all arms and seeds: with others, losses of two seeds could not be compared.
@@ -77,51 +81,84 @@ struct Running<'a> {
     begun: Instant,
 }
 
-fn train_all(
-    program: &Path,
-    folder: &Path,
-    wanted: Vec<&Training>,
-    all: &[Training],
-    at_once: usize,
-) -> anyhow::Result<()> {
-    let mut waiting: VecDeque<&Training> =
-        wanted.into_iter().filter(|training| !is_done(&training.folder(folder))).collect();
-    let (n_all, mut n_done) = (waiting.len(), 0);
-    let (mut flops_left, start) = (waiting.iter().map(|training| training.flops()).sum::<f64>(), Instant::now());
-    let flops_all = flops_left;
-    let mut running: Vec<Running<'_>> = Vec::new();
-    while !waiting.is_empty() || !running.is_empty() {
-        while running.len() < at_once {
-            let Some(training) = next(&mut waiting, &running, folder) else { break };
-            running.push(Running { training, process: begin(program, folder, training, all)?, begun: Instant::now() });
-        }
-        std::thread::sleep(Duration::from_millis(200));
-        let mut index = 0;
-        while index < running.len() {
-            let Some(status) = running[index].process.try_wait()? else {
-                index += 1;
-                continue;
-            };
-            let Running { training, begun, .. } = running.swap_remove(index);
-            if !status.success() {
-                running.iter_mut().for_each(|other| drop(other.process.kill()));
-                bail!(
-                    "{} ended with {status}: see {}",
-                    training.name(),
-                    training.folder(folder).join("stderr").display()
-                );
+struct Study {
+    /// What trains an arm.
+    program: PathBuf,
+    folder: PathBuf,
+    record: Record,
+}
+
+impl Study {
+    /// Trains what the record lacks, and adds each to it when it is done.
+    fn train_all(&self, wanted: Vec<&Training>, all: &[Training], at_once: usize) -> anyhow::Result<()> {
+        let known = self.record.outcomes(all)?;
+        let is_known = |training: &Training| known.iter().any(|outcome| outcome.is_of(training));
+        let mut waiting: VecDeque<&Training> = VecDeque::new();
+        for training in wanted.into_iter().filter(|training| !is_known(training)) {
+            // Somebody stopped the study just then.
+            match is_done(&training.folder(&self.folder)) {
+                true => self.record.add(training, &self.folder)?,
+                false => waiting.push_back(training),
             }
-            n_done += 1;
-            flops_left -= training.flops();
-            let left = start.elapsed().as_secs_f64() * flops_left / (flops_all - flops_left).max(1.0) / 60.0;
-            println!(
-                "{n_done} of {n_all}: {} in {:.0} s, about {left:.0} minutes left",
-                training.name(),
-                begun.elapsed().as_secs_f64()
-            );
         }
+        let (n_all, mut n_done) = (waiting.len(), 0);
+        let (mut flops_left, start) = (waiting.iter().map(|training| training.flops()).sum::<f64>(), Instant::now());
+        let flops_all = flops_left;
+        let mut running: Vec<Running<'_>> = Vec::new();
+        while !waiting.is_empty() || !running.is_empty() {
+            while running.len() < at_once {
+                let Some(training) = next(&mut waiting, &running, &self.folder) else { break };
+                running.push(Running { training, process: self.begin(training, all)?, begun: Instant::now() });
+            }
+            std::thread::sleep(Duration::from_millis(200));
+            let mut index = 0;
+            while index < running.len() {
+                let Some(status) = running[index].process.try_wait()? else {
+                    index += 1;
+                    continue;
+                };
+                let Running { training, begun, .. } = running.swap_remove(index);
+                if !status.success() {
+                    running.iter_mut().for_each(|other| drop(other.process.kill()));
+                    let log = training.folder(&self.folder).join("stderr");
+                    bail!("{} ended with {status}: see {}", training.name(), log.display());
+                }
+                self.record.add(training, &self.folder)?;
+                n_done += 1;
+                flops_left -= training.flops();
+                let left = start.elapsed().as_secs_f64() * flops_left / (flops_all - flops_left).max(1.0) / 60.0;
+                let (name, seconds) = (training.name(), begun.elapsed().as_secs_f64());
+                println!("{n_done} of {n_all}: {name} in {seconds:.0} s, about {left:.0} minutes left");
+            }
+        }
+        Ok(())
     }
-    Ok(())
+
+    fn begin(&self, training: &Training, all: &[Training]) -> anyhow::Result<Child> {
+        let out = training.folder(&self.folder);
+        if !out.join("checkpoints").exists() {
+            fs::create_dir_all(&out)?;
+            let mut alike = all.iter().filter(|other| other.begins_like(training));
+            if let Some(other) = alike.find(|other| is_whole(&first_stage(&self.folder, other))) {
+                share_first_stage(&self.folder, other, training)?;
+            }
+        }
+        fs::write(out.join(KEY), self.record.key(training))?;
+        let path = out.join("arm.json");
+        fs::write(&path, arm_file(&self.folder, training)?)?;
+        let stderr = fs::File::create(out.join("stderr"))?;
+        Ok(Process::new(&self.program).arg(path).stdin(Stdio::null()).stderr(stderr).spawn()?)
+    }
+
+    /// Removes what was trained by another definition of the arm, or on other rows.
+    fn forget_others(&self, training: &Training) -> anyhow::Result<()> {
+        let out = training.folder(&self.folder);
+        let was = fs::read_to_string(out.join(KEY)).unwrap_or_default();
+        if out.exists() && was != self.record.key(training) {
+            fs::remove_dir_all(&out).with_context(|| format!("cannot remove {}", out.display()))?;
+        }
+        Ok(())
+    }
 }
 
 fn is_done(out: &Path) -> bool {
@@ -147,21 +184,6 @@ fn first_stage(folder: &Path, training: &Training) -> PathBuf {
     training.folder(folder).join(format!("checkpoints/step-{:08}", training.n_first_steps()))
 }
 
-fn begin(program: &Path, folder: &Path, training: &Training, all: &[Training]) -> anyhow::Result<Child> {
-    let out = training.folder(folder);
-    if !out.join("checkpoints").exists() {
-        fs::create_dir_all(&out)?;
-        let mut alike = all.iter().filter(|other| other.begins_like(training));
-        if let Some(other) = alike.find(|other| is_whole(&first_stage(folder, other))) {
-            share_first_stage(folder, other, training)?;
-        }
-    }
-    let path = out.join("arm.json");
-    fs::write(&path, arm_file(folder, training)?)?;
-    let stderr = fs::File::create(out.join("stderr"))?;
-    Ok(Process::new(program).arg(path).stdin(Stdio::null()).stderr(stderr).spawn()?)
-}
-
 /// What `study` reads.
 fn arm_file(folder: &Path, training: &Training) -> anyhow::Result<String> {
     let data = folder.join("data");
@@ -170,15 +192,6 @@ fn arm_file(folder: &Path, training: &Training) -> anyhow::Result<String> {
     arm["packed"] = json!(data.join("packed/study"));
     arm["validation"] = json!(data.join("packed/validation"));
     Ok(serde_json::to_string_pretty(&arm)?)
-}
-
-/// Removes what was trained by another definition of the arm.
-fn forget_others(out: &Path, arm: &str) -> anyhow::Result<()> {
-    let was = fs::read_to_string(out.join("arm.json")).unwrap_or_default();
-    if out.exists() && was != arm {
-        fs::remove_dir_all(out).with_context(|| format!("cannot remove {}", out.display()))?;
-    }
-    Ok(())
 }
 
 /// Arms that begin alike are the same to the bit until then, so the first stage is trained once. Training cuts the log at its checkpoint.

@@ -1,6 +1,6 @@
 //! What holds for every forecast and every proposal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -214,6 +214,8 @@ fn check_proposals(question: &Question<'_>, proposals: &[Proposal]) {
         assert!(proposal.usd <= question.budget_usd);
         assert!(proposal.loss >= loss);
         loss = proposal.loss;
+        let names: BTreeSet<&str> = proposal.stages.iter().map(|stage| &stage.name[..]).collect();
+        assert_eq!(names.len(), proposal.stages.len(), "{names:?}");
         let layouts: Vec<Layout> = proposal.stages.iter().map(|stage| stage.layout.layout).collect();
         let found = forecast(&run(&requests(proposal)), &layouts, question.resources).unwrap();
         near(found.total.usd, proposal.usd, 1e-6);
@@ -235,10 +237,11 @@ proptest! {
         (device, n_devices) in prop::sample::select(vec![
             ("A800", 8), ("H100", 16), ("MI300X", 8), ("A800", 192), ("H100", 1), ("MI300X", 1), ("cpu", 1), ("cpu", 4),
         ]),
+        vocabulary in prop::sample::select(vec![1024, 100_352, 2_000_000]),
     ) {
         let device = Hardware::built_in().find(device).unwrap().clone();
         let resources = Resources { device, ..resources("H100", n_devices) };
-        let question = question(&resources, 10.0_f64.powf(budget), 10.0_f64.powf(tokens) as u64);
+        let question = Question { vocabulary, ..question(&resources, 10.0_f64.powf(budget), 10.0_f64.powf(tokens) as u64) };
         check_proposals(&question, &proposed(&question).unwrap_or_default());
     }
 }
@@ -258,6 +261,9 @@ fn proposals_for_one_device_fit() {
         let proposals = proposed(&asked).unwrap();
         assert!(proposals.iter().any(|proposal| proposal.stages.len() == 3), "{proposals:?}");
         check_proposals(&asked, &proposals);
+        // Where embeddings outweigh blocks, sizes of stages are alike, and their names are not.
+        let asked = Question { vocabulary: 2_000_000, budget_usd: 10.0 * budget, ..asked };
+        check_proposals(&asked, &proposed(&asked).unwrap_or_default());
     }
     let cpu = Hardware::built_in().find("cpu").unwrap().clone();
     let machine = Machine { device: &cpu, n_devices: 2, precision: Precision::Float32, recompute: Recompute::None };
@@ -286,7 +292,7 @@ fn the_papers_budget() {
     let resources = Resources { device, usd_per_device_hour: 1.0, ..resources("A800", 192) };
     let proposals = propose(&question(&resources, 100_000.0, 311_000_000_000)).unwrap();
     let best = &proposals[0];
-    assert!(best.usd > 95_000.0, "the budget is there to be spent: {best:?}");
+    assert!(best.usd > 99_000.0, "the budget is there to be spent: {best:?}");
     assert!(best.stages.len() == 3 && best.loss < best_of(&proposals, 1), "{best:?}");
     let [small, middle, large] = &best.stages[..] else { panic!("{best:?}") };
     assert!(3 * small.shape.layers == large.shape.layers && 3 * middle.shape.layers == 2 * large.shape.layers);
@@ -307,7 +313,7 @@ fn nonsense_is_refused_with_what_would_work() {
     assert!(error.contains("no device \"A80\"; did you mean \"A800\"?") && error.contains("MI300X"), "{error}");
     let resources = Resources { device: hardware.find("H100").unwrap().clone(), ..resources("H100", 8) };
     let error = propose(&question(&resources, 1000.0, 1000)).unwrap_err().to_string();
-    assert!(error.contains("1000 tokens are less than 40 batches"), "{error}");
+    assert!(error.contains("1000 tokens are less than 10 batches"), "{error}");
     let stage = request("a", 12, 6, 10, false);
     let refused = |tensor, pipeline, data, expected: &str| {
         let error =

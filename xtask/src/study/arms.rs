@@ -16,7 +16,9 @@ const STEPS: u64 = 3072;
 /// Steps between validations.
 const VALIDATE_EVERY: u64 = 256;
 
-const SEEDS: [u64; 3] = [1, 2, 3];
+/// Of every arm, and of those that the answer hangs on.
+const SEEDS: u64 = 3;
+const MORE_SEEDS: u64 = 6;
 
 const PEAK: f64 = 8e-3;
 
@@ -151,6 +153,7 @@ struct Arm {
     growths: &'static [Growth],
     rate: Rate,
     small_share: f64,
+    n_seeds: u64,
     budgets: &'static [Budget],
 }
 
@@ -175,13 +178,17 @@ const fn arm(
     growths: &'static [Growth],
     budgets: &'static [Budget],
 ) -> Arm {
-    Arm { name, words, shapes, growths, rate: Rate::Rewarm, small_share: SMALL_SHARE, budgets }
+    Arm { name, words, shapes, growths, rate: Rate::Rewarm, small_share: SMALL_SHARE, n_seeds: SEEDS, budgets }
 }
 
 const ARMS: [Arm; 21] = [
-    arm(("scratch", "from scratch"), &[LARGE], &[], &[Budget::HalfFlops, Budget::EqualFlops]),
+    Arm {
+        n_seeds: MORE_SEEDS,
+        ..arm(("scratch", "from scratch"), &[LARGE], &[], &[Budget::HalfFlops, Budget::EqualFlops])
+    },
     Arm {
         rate: Rate::Stable,
+        n_seeds: MORE_SEEDS,
         ..arm(("scratch-stable", "from scratch, rate falls last"), &[LARGE, LARGE, LARGE], &[], FLOPS)
     },
     arm(("small-shallow", "2 blocks alone"), &[SHALLOW], &[], FLOPS),
@@ -243,6 +250,7 @@ const ARMS: [Arm; 21] = [
     },
     Arm {
         rate: Rate::Stable,
+        n_seeds: MORE_SEEDS,
         ..arm(
             ("three-stable", "2 to 4 to 6, stacked, rate falls last"),
             &[SHALLOW, HALF_DEEP, LARGE],
@@ -263,7 +271,9 @@ pub(super) fn trainings() -> Vec<Training> {
         let training = |&budget: &Budget| Training { arm: arm.name, budget, seed, stages: stages(arm, budget) };
         arm.budgets.iter().map(training).collect::<Vec<_>>()
     };
-    SEEDS.into_iter().flat_map(|seed| ARMS.iter().flat_map(move |arm| of_arm(seed, arm))).collect()
+    let seeds = 1..=MORE_SEEDS;
+    let of_seed = |seed| ARMS.iter().filter(move |arm| seed <= arm.n_seeds).flat_map(move |arm| of_arm(seed, arm));
+    seeds.flat_map(of_seed).collect()
 }
 
 fn stages(arm: &Arm, budget: Budget) -> Vec<StageRequest> {
@@ -294,7 +304,10 @@ fn stages(arm: &Arm, budget: Budget) -> Vec<StageRequest> {
             // One curve for all stages ends where all end.
             Rate::Inherit => Some(cosine(PEAK, PEAK / 10.0, tokens / WARM_UP)),
             Rate::Rewind if index > 0 => Some(cosine(PEAK, if is_last { PEAK / 10.0 } else { PEAK / 2.0 }, 0)),
-            Rate::Stable => Some(cosine(PEAK, if is_last { PEAK / 10.0 } else { PEAK }, tokens / WARM_UP)),
+            Rate::Stable => {
+                let warmup = if index > 0 && growth.is_none() { 0 } else { tokens / WARM_UP };
+                Some(cosine(PEAK, if is_last { PEAK / 10.0 } else { PEAK }, warmup))
+            }
             Rate::Rewarm | Rate::Rewind => {
                 Some(cosine(PEAK, if is_last { PEAK / 10.0 } else { PEAK / 2.0 }, tokens / WARM_UP))
             }

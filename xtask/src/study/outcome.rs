@@ -1,18 +1,15 @@
-//! What came out: `out/study/growth.json`, the raw losses in `docs/growth/losses.csv`, and the table and pictures of `docs/growth/study.md`.
+//! What came out: the record of every loss in `docs/growth/losses.csv`, and what is made of it: `out/study/growth.json`, and in `docs/growth/` a table and a picture.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
 use super::arms::{Budget, Training, scratch_flops, words};
-use super::{is_done, log_of, picture};
-
-/// Every held-out loss of every training that is done: the record from which a study goes on, on any machine.
-const LOSSES: &str = "docs/growth/losses.csv";
+use super::{log_of, picture};
 
 /// A training that is done.
 pub(super) struct Outcome {
@@ -55,77 +52,90 @@ impl Outcome {
     }
 }
 
-/// What the trainings of this study, as it is defined now, came to wherever they ran: `docs/growth/losses.csv`.
-pub(super) fn known(root: &Path, rows: &str, all: &[Training]) -> anyhow::Result<Vec<Outcome>> {
-    let path = root.join(LOSSES);
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let (known, n_others) = recorded(&text, rows, all).with_context(|| path.display().to_string())?;
-    if n_others > 0 {
-        println!("{n_others} trainings in {LOSSES} were of other arms or rows: they are forgotten");
+/// Every held-out loss of every training, wherever it ran. Lines are only added: those of other arms or rows are left alone and not read.
+pub(super) struct Record {
+    path: PathBuf,
+    /// The hash of the rows.
+    rows: String,
+}
+
+const HEADER: &str = "arm,budget,seed,definition,flops,loss\n";
+
+impl Record {
+    pub(super) fn new(root: &Path, rows: String) -> Self {
+        Self { path: root.join("docs/growth/losses.csv"), rows }
     }
-    Ok(known)
-}
 
-/// The trainings of a record that are among `all`, and how many are not.
-fn recorded(text: &str, rows: &str, all: &[Training]) -> anyhow::Result<(Vec<Outcome>, usize)> {
-    let mut curves: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
-    for line in text.lines().skip(1) {
-        let wrong = || format!("not a loss of the study: {line}");
-        let [arm, budget, seed, definition, flops, loss] = line.split(',').collect::<Vec<_>>()[..] else {
-            bail!(wrong())
-        };
-        let point = (flops.parse().with_context(wrong)?, loss.parse().with_context(wrong)?);
-        curves.entry([arm, budget, seed, definition].join(",")).or_default().push(point);
+    /// Names a training: arm, budget, seed, and what was trained on which rows, in eight hexadecimal digits.
+    pub(super) fn key(&self, training: &Training) -> String {
+        let definition = blake3::hash(format!("{} {}", training.to_json(), self.rows).as_bytes()).to_hex();
+        format!("{},{},{},{}", training.arm, training.budget.name(), training.seed, &definition[..8])
     }
-    let of = |training: &Training| {
-        let curve = curves.remove(&key(training, rows));
-        curve.and_then(|curve| Outcome::new(training, curve))
-    };
-    let known = all.iter().filter_map(of).collect();
-    Ok((known, curves.len()))
-}
 
-/// Names a training in the record: arm, budget, seed, and what was trained on which rows, in eight hexadecimal digits.
-fn key(training: &Training, rows: &str) -> String {
-    let definition = blake3::hash(format!("{} {rows}", training.to_json()).as_bytes()).to_hex();
-    format!("{},{},{},{}", training.arm, training.budget.name(), training.seed, &definition[..8])
-}
-
-/// Writes results and pictures of what is known and of what is done in `folder`.
-pub(super) fn write(
-    root: &Path,
-    folder: &Path,
-    rows: &str,
-    known: Vec<Outcome>,
-    all: &[Training],
-) -> anyhow::Result<()> {
-    let mut known = known;
-    let mut outcomes = Vec::new();
-    let mut csv = "arm,budget,seed,definition,flops,loss\n".to_owned();
-    for training in all {
-        let outcome = match known.iter().position(|outcome| outcome.is_of(training)) {
-            Some(index) => known.swap_remove(index),
-            None if is_done(&training.folder(folder)) => read(folder, training)?,
-            None => continue,
-        };
-        for (flops, loss) in &outcome.curve {
-            let _ = writeln!(csv, "{},{flops:.0},{loss:.5}", key(training, rows));
+    /// Those of `all` that are done.
+    pub(super) fn outcomes(&self, all: &[Training]) -> anyhow::Result<Vec<Outcome>> {
+        let text = self.text()?;
+        let (known, n_others) = self.known(&text, all).with_context(|| self.path.display().to_string())?;
+        if n_others > 0 {
+            println!("{n_others} trainings in {} are of other arms or rows and don't count", self.path.display());
         }
-        outcomes.push(outcome);
+        Ok(known)
     }
-    let records: Vec<Value> = outcomes.iter().map(|outcome| record(outcome, &outcomes)).collect();
+
+    fn text(&self) -> anyhow::Result<String> {
+        match self.path.exists() {
+            true => fs::read_to_string(&self.path).with_context(|| format!("cannot read {}", self.path.display())),
+            false => Ok(HEADER.to_owned()),
+        }
+    }
+
+    /// The trainings of a record that are among `all`, and how many are not.
+    fn known(&self, text: &str, all: &[Training]) -> anyhow::Result<(Vec<Outcome>, usize)> {
+        let mut curves: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
+        for line in text.lines().skip(1) {
+            let wrong = || format!("not a loss of the study: {line}");
+            let (rest, loss) = line.rsplit_once(',').with_context(wrong)?;
+            let (key, flops) = rest.rsplit_once(',').with_context(wrong)?;
+            let point = (flops.parse().with_context(wrong)?, loss.parse().with_context(wrong)?);
+            curves.entry(key.to_owned()).or_default().push(point);
+        }
+        let mut known = Vec::new();
+        for training in all {
+            let Some(curve) = curves.remove(&self.key(training)) else { continue };
+            let flops = curve.last().map_or(0.0, |&(flops, _)| flops);
+            ensure!(
+                curve.is_sorted_by(|a, b| a.0 < b.0) && (flops - training.flops()).abs() < 1.0,
+                "{} is there twice, or not to its end: remove its lines, and it is trained again",
+                training.name()
+            );
+            known.extend(Outcome::new(training, curve));
+        }
+        Ok((known, curves.len()))
+    }
+
+    /// Adds a training that is done.
+    pub(super) fn add(&self, training: &Training, folder: &Path) -> anyhow::Result<()> {
+        let mut text = self.text()?;
+        for (flops, loss) in read(folder, training)?.curve {
+            let _ = writeln!(text, "{},{flops:.0},{loss:.5}", self.key(training));
+        }
+        // Whole or not at all.
+        let partial = self.path.with_extension("partial");
+        fs::write(&partial, text)?;
+        fs::rename(&partial, &self.path).with_context(|| format!("cannot write {}", self.path.display()))
+    }
+}
+
+/// Writes results and pictures.
+pub(super) fn write(root: &Path, folder: &Path, outcomes: &[Outcome], n_all: usize) -> anyhow::Result<()> {
+    let records: Vec<Value> = outcomes.iter().map(|outcome| record(outcome, outcomes)).collect();
     fs::write(folder.join("growth.json"), serde_json::to_string_pretty(&records)?)?;
-    fs::write(root.join(LOSSES), csv)?;
-    let table = table(&outcomes);
+    let table = table(outcomes);
     println!("{table}");
     let docs = root.join("docs/growth");
     fs::write(docs.join("table.md"), &table)?;
-    fs::write(docs.join("study.svg"), picture::draw(&outcomes))?;
-    println!(
-        "{} of {} trainings are done; results in out/study/growth.json and docs/growth/",
-        outcomes.len(),
-        all.len()
-    );
+    fs::write(docs.join("study.svg"), picture::draw(outcomes))?;
+    println!("{} of {n_all} trainings are done; results in out/study/growth.json and docs/growth/", outcomes.len());
     Ok(())
 }
 
@@ -156,17 +166,17 @@ fn record(outcome: &Outcome, all: &[Outcome]) -> Value {
         "seed": outcome.seed,
         "final_loss": outcome.loss,
         "flops": outcome.flops,
-        "flops_to_scratch_loss": flops_to_scratch(outcome.arm, outcome.seed, all),
+        "flops_to_scratch_loss": flops_to("scratch", outcome.arm, outcome.seed, all),
         "curve": outcome.curve,
     })
 }
 
-/// FLOPs at which an arm, trained to its end, has the final loss of the large model from scratch: between its two budgets by the straight line of
+/// FLOPs at which an arm, trained to its end, has the final loss of another at equal FLOPs: between its two budgets by the straight line of
 /// loss over the logarithm of FLOPs. Where it is lower at the smaller budget already, that budget, and `None` where it never is.
-pub(super) fn flops_to_scratch(arm: &str, seed: u64, all: &[Outcome]) -> Option<f64> {
+fn flops_to(other: &str, arm: &str, seed: u64, all: &[Outcome]) -> Option<f64> {
     let of =
         |arm: &str| all.iter().filter(move |outcome| outcome.seed == seed && outcome.arm == arm).collect::<Vec<_>>();
-    let target = of("scratch").into_iter().find(|outcome| outcome.budget == Budget::EqualFlops)?.loss;
+    let target = of(other).into_iter().find(|outcome| outcome.budget == Budget::EqualFlops)?.loss;
     let mut ends: Vec<(f64, f64)> = of(arm).iter().map(|outcome| (outcome.flops, outcome.loss)).collect();
     ends.sort_by(|a, b| a.0.total_cmp(&b.0));
     let &(first, first_loss) = ends.first()?;
@@ -197,14 +207,14 @@ pub(super) fn spread(outcomes: &[Outcome], arm: &str, budget: Budget) -> Option<
     Spread::of(&of.map(|outcome| outcome.loss).collect::<Vec<_>>())
 }
 
-/// The share of the FLOPs of scratch at which an arm has its loss; nothing where it had one budget, which says little of that.
-pub(super) fn reached(arm: &str, outcomes: &[Outcome]) -> String {
+/// The share of the FLOPs at which an arm has the loss of `other`, which is from scratch; nothing where it had one budget, which says little of that.
+pub(super) fn reached(other: &str, arm: &str, outcomes: &[Outcome]) -> String {
     if outcomes.iter().all(|outcome| outcome.arm != arm || outcome.budget == Budget::EqualFlops) {
         return String::new();
     }
     let of = outcomes.iter().filter(|outcome| outcome.arm == arm && outcome.budget == Budget::EqualFlops);
     let seeds: Vec<u64> = of.map(|outcome| outcome.seed).collect();
-    let shares = seeds.iter().filter_map(|&seed| flops_to_scratch(arm, seed, outcomes));
+    let shares = seeds.iter().filter_map(|&seed| flops_to(other, arm, seed, outcomes));
     match Spread::of(&shares.map(|flops| flops / scratch_flops()).collect::<Vec<_>>()) {
         Some(spread) if spread.n == seeds.len() => format!("{:.2} ± {:.2}", spread.mean, spread.deviation),
         Some(spread) => format!("{:.2}, in {} of {} seeds", spread.mean, spread.n, seeds.len()),
@@ -214,32 +224,35 @@ pub(super) fn reached(arm: &str, outcomes: &[Outcome]) -> String {
 
 fn table(outcomes: &[Outcome]) -> String {
     let mut text = "| arm | in words | seeds | FLOPs at equal tokens | loss there | loss at equal FLOPs | less than scratch, same seed | FLOPs to \
-                    the loss of scratch |\n| --- | --- | --: | --: | --: | --: | --: | --: |\n"
+                    the loss of scratch | less than scratch-stable | FLOPs to its loss |\n| --- | --- | --: | --: | --: | --: | --: | --: | --: | --: |\n"
         .to_owned();
     let in_words = |spread: Option<Spread>| {
         spread.map_or_else(String::new, |spread| format!("{:.4} ± {:.4}", spread.mean, spread.deviation))
     };
     for arm in arms(outcomes) {
         let of = |budget| outcomes.iter().filter(move |outcome| outcome.arm == arm && outcome.budget == budget);
-        let lower = |outcome: &Outcome| {
-            let scratch = |other: &&Outcome| {
-                (other.arm, other.budget, other.seed) == ("scratch", Budget::EqualFlops, outcome.seed)
+        let lower = |than: &str| {
+            let lower = |outcome: &Outcome| {
+                let is_other = |other: &&Outcome| {
+                    (other.arm, other.budget, other.seed) == (than, Budget::EqualFlops, outcome.seed)
+                };
+                outcomes.iter().find(is_other).map(|other| other.loss - outcome.loss)
             };
-            outcomes.iter().find(scratch).map(|scratch| scratch.loss - outcome.loss)
+            in_words(Spread::of(&of(Budget::EqualFlops).filter_map(lower).collect::<Vec<_>>()))
         };
-        let lower: Vec<f64> = of(Budget::EqualFlops).filter_map(lower).collect();
-        let n_seeds = of(Budget::EqualFlops).count();
-        let reached = reached(arm, outcomes);
         let share = of(Budget::EqualTokens).map(|outcome| outcome.flops / scratch_flops()).next();
         let _ = writeln!(
             text,
-            "| {arm} | {} | {} | {} | {} | {} | {} | {reached} |",
+            "| {arm} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             words(arm),
-            n_seeds,
+            of(Budget::EqualFlops).count(),
             share.map_or_else(String::new, |share| format!("{share:.2}")),
             in_words(spread(outcomes, arm, Budget::EqualTokens)),
             in_words(spread(outcomes, arm, Budget::EqualFlops)),
-            in_words(Spread::of(&lower)),
+            lower("scratch"),
+            reached("scratch", arm, outcomes),
+            lower("scratch-stable"),
+            reached("scratch-stable", arm, outcomes),
         );
     }
     text
@@ -255,16 +268,26 @@ mod tests {
 
     #[test]
     fn a_record_holds_for_the_same_arms_and_rows_alone() {
-        let all = super::super::arms::trainings();
-        let line =
-            |training: &Training| format!("{},1000,3.5\n{},2000,2.5\n", key(training, "rows"), key(training, "rows"));
-        let text = format!("arm,budget,seed,definition,flops,loss\n{}{}", line(&all[0]), line(&all[5]));
-        let (known, n_others) = recorded(&text, "rows", &all).unwrap();
+        let mut all = super::super::arms::trainings();
+        let of = |rows: &str| Record::new(Path::new(""), rows.to_owned());
+        let record = of("rows");
+        let lines = |training: &Training| {
+            let (key, flops) = (record.key(training), training.flops());
+            format!("{key},1000,3.5\n{key},{flops:.0},2.5\n")
+        };
+        let text = format!("{HEADER}{}{}", lines(&all[0]), lines(&all[5]));
+        let (known, n_others) = record.known(&text, &all).unwrap();
         assert!(known.len() == 2 && n_others == 0 && known[1].is_of(&all[5]));
-        assert_eq!((known[0].flops, known[0].loss, known[0].curve.len()), (2000.0, 2.5, 2));
-        let (known, n_others) = recorded(&text, "other rows", &all).unwrap();
+        assert_eq!((known[0].loss, known[0].curve.len()), (2.5, 2));
+        let (known, n_others) = of("other rows").known(&text, &all).unwrap();
         assert!(known.is_empty() && n_others == 2);
-        assert!(recorded(&text.replace("3.5", "x"), "rows", &all).is_err());
+        let refused = |text: &str| record.known(text, &all).is_err();
+        assert!(refused(&text.replace("3.5", "x")), "not a number");
+        assert!(refused(&format!("{text}{}", lines(&all[5]))), "twice");
+        assert!(refused(&text[..text.trim_end().rfind('\n').unwrap() + 1]), "cut");
+        all[5].stages[0].tokens += 1;
+        let (known, n_others) = record.known(&text, &all).unwrap();
+        assert!(known.len() == 1 && n_others == 1, "another definition");
     }
 
     #[test]
@@ -276,9 +299,9 @@ mod tests {
             outcome("early", Budget::EqualTokens, 25.0, 2.9),
             outcome("never", Budget::EqualFlops, 100.0, 3.1),
         ];
-        assert!((flops_to_scratch("between", 1, &all).unwrap() - 50.0).abs() < 1e-9);
-        assert_eq!(flops_to_scratch("early", 1, &all), Some(25.0));
-        assert_eq!(flops_to_scratch("never", 1, &all), None);
-        assert_eq!(flops_to_scratch("scratch", 1, &all), Some(100.0));
+        assert!((flops_to("scratch", "between", 1, &all).unwrap() - 50.0).abs() < 1e-9);
+        assert_eq!(flops_to("scratch", "early", 1, &all), Some(25.0));
+        assert_eq!(flops_to("scratch", "never", 1, &all), None);
+        assert_eq!(flops_to("scratch", "scratch", 1, &all), Some(100.0));
     }
 }

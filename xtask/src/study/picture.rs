@@ -139,7 +139,7 @@ fn ends(svg: &mut String, outcomes: &[Outcome]) {
         let at = y.at(row as f64 + 0.5);
         let colour = DRAWN.iter().find(|(drawn, _)| drawn == arm).map_or("#666666", |(_, colour)| colour);
         text(svg, (ENDS.0 - 10.0, at + 4.0), "end", words(arm), 13);
-        text(svg, (ENDS.1 + 70.0, at + 4.0), "middle", &reached(arm, outcomes), 12);
+        text(svg, (ENDS.1 + 70.0, at + 4.0), "middle", &reached("scratch", arm, outcomes), 12);
         if spread.mean > x.from.1 {
             text(svg, (ENDS.1 - 2.0, at + 4.0), "end", &format!("{:.2} →", spread.mean), 12);
             continue;
