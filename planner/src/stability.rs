@@ -42,7 +42,7 @@ pub enum SpikePolicy {
 
 /// As run files have it: serde's own words for a wrong one are about Rust.
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "a policy is \"skip\", \"stop\" or { rollback = { batches = 2 } }")]
+#[serde(untagged, deny_unknown_fields, expecting = "a policy is \"skip\", \"stop\" or { rollback = { batches = 2 } }")]
 enum WrittenPolicy {
     Word(String),
     Rollback { rollback: WrittenRollback },

@@ -72,7 +72,7 @@ fn what_is_wrong_with_a_run_file_is_said_with_its_line() {
     check_line("schedule = \"cosine\"", "schedule = \"sine\"", &["unknown variant `sine`", "warmup-stable-decay"]);
     check_line("warmup = 5_120", "warmup = 5_120, decay = 1", &["unknown field `decay`"]);
     check("policy = \"skip\"", "policy = { rollback = { batches = 9 } }", &["rollback.batches is 9", "skips_max, 8"]);
-    for wrong in ["\"rollback\"", "{ rollback = { rows = 9 } }", "7"] {
+    for wrong in ["\"rollback\"", "{ rollback = { batches = 2 }, x = 1 }", "{ rollback = { rows = 9 } }", "7"] {
         check_line(
             "policy = \"skip\"",
             &format!("policy = {wrong}"),
